@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Make the shipped artefacts on a GPU machine that is lent for under ten minutes a command and keeps nothing between them.
+#
+#   dev/gpu.sh zoo|base|train|eval [OPTIONS OF THE VERB]
+#
+# A piece reads what earlier pieces made from IN (default runs/gpu: copy each piece's results there and bring it along),
+# works in WORK for at most LIMIT seconds, and leaves its results in OUT as NAME.tar.00, .01, ... of under 16 MB each,
+# also when it ran out of time or failed. Running a piece again goes on from what IN holds of it.
+#
+# The same `weight-oracle` commands do the work on a laptop. Nothing is downloaded: Python packages that the machine
+# lacks can be brought as wheels in .whl/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+piece=${1:?usage: dev/gpu.sh zoo|base|train|eval [OPTIONS OF THE VERB]}
+shift
+IN=${IN:-runs/gpu} OUT=${OUT:-runs/gpu} WORK=${WORK:-/tmp/weight-oracle} LIMIT=${LIMIT:-540} SPEC=${SPEC:-default}
+mkdir -p "$IN" "$OUT" "$WORK"
+
+if compgen -G '.whl/*.whl' >/dev/null && [ ! -d /tmp/site ]; then
+  python3 -m pip install -q --no-index --no-deps --no-compile --target /tmp/site .whl/*.whl
+fi
+export PYTHONPATH="$PWD:/tmp/site" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" PYTHONUNBUFFERED=1
+
+unpack() { # NAME: put what an earlier piece made under WORK, unless it is there already
+  [ -d "$WORK/$1" ] || ! compgen -G "$IN/$1.tar.*" >/dev/null || cat "$IN/$1".tar.* | tar -x -C "$WORK"
+}
+
+pack() { # NAME: write WORK/NAME to OUT in parts that can be carried back
+  [ -d "$WORK/$1" ] || return 0
+  rm -f "$OUT/$1".tar.*
+  tar -c -C "$WORK" "$1" | split -b 15M -d - "$OUT/$1.tar."
+}
+
+oracle() { # VERB...: one command, stopped in time to pack what it has
+  timeout --signal=TERM --kill-after=20 "$LIMIT" python3 -m oracle.cli "$@"
+}
+
+for name in zoo base oracle results; do unpack "$name"; done
+case $piece in
+  zoo)
+    trap 'pack zoo' EXIT
+    oracle zoo build "$SPEC" --out "$WORK/zoo" "$@"
+    ;;
+  base)
+    trap 'pack base' EXIT
+    oracle base --out "$WORK/base" --minutes 8 "$@"
+    ;;
+  train)
+    trap 'pack oracle' EXIT
+    oracle train --zoo "$WORK/zoo" --base "$WORK/base" --out "$WORK/oracle" --minutes 8 "$@"
+    ;;
+  eval)
+    trap 'pack results' EXIT
+    oracle eval --zoo "$WORK/zoo" --oracle "$WORK/oracle" --out "$WORK/results" "$@"
+    ;;
+  *)
+    echo "dev/gpu.sh: error: unknown piece '$piece', expected zoo, base, train or eval" >&2
+    exit 2
+    ;;
+esac
