@@ -1,0 +1,193 @@
+"""The verbs of the command line: the options of each as a frozen dataclass, and the call that does it.
+
+Every verb is a documented Python function elsewhere; a `run_*` here imports it, calls it and prints the outcome.
+This module imports nothing heavy, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from oracle.cli_parse import Verb
+from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
+from tracr_tasks.errors import InputError, TargetError
+
+DEFAULT_QUESTION = "What does this model compute?"
+MAX_QUESTION = 10_000
+"""Characters of a question: well over any that the oracle was trained on, and far under what would fill the memory."""
+
+
+@dataclass(frozen=True)
+class CompileConfig:
+    """Compile a RASP program to a transformer: DIR gets config.json, model.safetensors and vocab.json."""
+
+    program: tyro.conf.Positional[Path]
+    """File with the program, one assignment a line."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the target."""
+    vocab: tuple[str, ...] | None = None
+    """Input tokens, where the file's own header does not give them."""
+    max_seq_len: int | None = None
+    """Longest input without BOS, where the file's own header does not give it."""
+
+
+@dataclass(frozen=True)
+class AskConfig:
+    """Ask about a target from its weights alone: it is read, never run."""
+
+    target: tyro.conf.Positional[str]
+    """Folder of a target, or ZOO#ID for one target of a zoo."""
+    questions: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Questions; "What does this model compute?" if none is given."""
+    json: bool = False
+    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence"}]}."""
+    oracle: Path | None = None
+    """Folder of the oracle; the one that ships with the package if not given."""
+
+
+def checked_questions(questions: tuple[str, ...]) -> list[str]:
+    """The questions, or the default one if there is none.
+
+    Raises:
+        InputError: one is empty, longer than `MAX_QUESTION` characters or not UTF-8.
+    """
+    for number, question in enumerate(questions, 1):
+        if not question.strip():
+            raise InputError(f"question {number} is empty: expected a question in words")
+        if len(question) > MAX_QUESTION:
+            raise InputError(f"question {number} has {len(question):,} characters, expected at most {MAX_QUESTION:,}")
+        if any("\ud800" <= c <= "\udfff" for c in question):
+            raise InputError(f"question {number} is not UTF-8: expected text in UTF-8, got {question[:60]!r}")
+    return list(questions) or [DEFAULT_QUESTION]
+
+
+def load_target(name: str) -> Any:
+    """The `zoo.Target` in a folder, or the one that ZOO#ID names.
+
+    Raises:
+        TargetError: there is no such folder, or it does not hold a target.
+    """
+    folder, mark, target_id = name.rpartition("#") if not Path(name).exists() else (name, "", "")
+    path = Path(folder or name)
+    if not path.is_dir():
+        state = "is not a folder" if path.exists() else "does not exist"
+        raise TargetError(
+            f"{name}: {state}; expected the folder of a target (as `weight-oracle compile` makes) or ZOO#ID"
+        )
+    if mark:
+        from zoo.store import Zoo
+
+        return Zoo.open(path).target(target_id)
+    from zoo.target import Target
+
+    return Target.load(path)
+
+
+def run_ask(config: AskConfig) -> None:
+    """`ask`: `oracle.oracle.WeightOracle.ask`."""
+    questions = checked_questions(config.questions)
+    target = load_target(config.target)
+    from oracle.oracle import WeightOracle
+
+    answers = WeightOracle.from_pretrained(config.oracle).ask(target, questions)
+    from oracle.console import say_answer
+
+    if not config.json:
+        for answer in answers:
+            say_answer(answer.question, answer.text, answer.confidence)
+        return
+    rows = [{"question": a.question, "answer": a.text, "confidence": a.confidence} for a in answers]
+    print(json.dumps({"target": config.target, "answers": rows}))
+
+
+def run_compile(config: CompileConfig) -> None:
+    """`compile`: `zoo.compiled.compile_file`."""
+    if not config.program.is_file():
+        state = "is not a file" if config.program.exists() else "does not exist"
+        raise InputError(f"{config.program}: {state}; expected a RASP program, one assignment a line")
+    from zoo.compiled import compile_file
+
+    from oracle.console import say
+
+    target = compile_file(config.program, config.out, vocab=config.vocab, max_seq_len=config.max_seq_len)
+    shape = target.config
+    say(f"{config.out}: d_model {shape.d_model}, n_layers {shape.n_layers}, n_heads {shape.n_heads}")
+
+
+def run_quickstart(config: QuickstartConfig) -> None:
+    """`quickstart`: `oracle.quickstart.quickstart`, which prints as it goes."""
+    from oracle.quickstart import quickstart
+
+    quickstart(config)
+
+
+def run_base(config: BaseConfig) -> None:
+    """`base`: `oracle.base.pretrain`."""
+    from oracle.base import pretrain
+
+    pretrain(config)
+
+
+def run_train(config: TrainConfig) -> None:
+    """`train`: `oracle.train.train`."""
+    from oracle.train import train
+
+    train(config)
+
+
+def run_eval(config: EvalConfig) -> None:
+    """`eval`: `oracle.evaluate.evaluate`; prints its table."""
+    from oracle.console import say_markdown
+    from oracle.evaluate import evaluate
+
+    say_markdown(evaluate(config).table)
+
+
+@dataclass(frozen=True)
+class ZooBuildConfig:
+    """Build a zoo of targets whose programs are known. Run again after an interruption, it goes on where it was."""
+
+    spec: tyro.conf.Positional[str]
+    """Name of a specification that ships with the package, or a JSON file with one."""
+    out: Path
+    """Folder for the zoo."""
+    size: float = 1.0
+    """Multiply every family's number of targets by this."""
+    workers: int = 1
+    """Processes, of one thread each."""
+    seed: int | None = None
+    """Seed in place of the specification's own."""
+
+
+@dataclass(frozen=True)
+class ZooShowConfig:
+    """Show what a zoo holds."""
+
+    zoo: tyro.conf.Positional[Path]
+    """Folder of the zoo."""
+
+
+@dataclass(frozen=True)
+class ZooVerifyConfig:
+    """Check every shard, row and hash of a zoo."""
+
+    zoo: tyro.conf.Positional[Path]
+    """Folder of the zoo."""
+
+
+VERBS = {
+    "quickstart": Verb(
+        "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
+    ),
+    "compile": Verb("compile a RASP program to a transformer's weights", CompileConfig, run_compile),
+    "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
+    "base": Verb("pretrain the house language model", BaseConfig, run_base),
+    "train": Verb("train an oracle on a zoo", TrainConfig, run_train),
+    "eval": Verb("measure an oracle on unseen targets, beside its controls", EvalConfig, run_eval),
+}
+"""Every command, in the order of the help text."""

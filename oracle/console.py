@@ -1,0 +1,99 @@
+"""What the command line prints: rich on a terminal, the same words plain when piped, errors as one line.
+
+Nothing heavy is imported here, and `rich` only when something is printed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_LINE = 2000
+"""Characters of an error line: a message may quote a name of any length."""
+
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Environment that keeps the libraries' own bars and advice out of the output. A variable that is set already stays."""
+
+LIBRARIES = r"(transformers|peft|torch|huggingface_hub|accelerate|datasets|tokenizers|safetensors)\b"
+"""Modules whose warnings are not about anything that a user of the command line could change."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console for standard output or standard error, as the streams are now. It neither wraps nor guesses colours for
+    numbers, and reads no mark-up: what is printed may come from a model, and must arrive as it is."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one text on standard output, in a rich style where that is a terminal."""
+    console().print(printable(text, keep="\n\t"), style=style)
+
+
+def say_markdown(text: str) -> None:
+    """Print markdown: laid out on a terminal, as it is written when piped."""
+    out = console()
+    if not out.is_terminal:
+        out.print(text)
+        return
+    from rich.markdown import Markdown
+
+    out.print(Markdown(text), soft_wrap=False)
+
+
+def say_answer(question: str, answer: str, confidence: float) -> None:
+    """Print one question with its answer (which may have many lines) and the confidence in it, from 0 to 1."""
+    out = console()
+    body = printable(answer, keep="\n\t").rstrip()
+    out.print(printable(question), style="bold")
+    out.print("\n".join("  " + line for line in body.splitlines()) or "  (no answer)")
+    out.print(f"  confidence {confidence:.2f}", style="dim")
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """The text with every character that could steer a terminal (escapes, controls, right-to-left marks, lone
+    surrogates) written as its escape; the characters of `keep` stay."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text on one line of at most `MAX_LINE` characters, safe to print."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 4] + " ..."
+
+
+def say_error(text: str) -> None:
+    """Print `weight-oracle: error: ...` on standard error, always one line."""
+    print(f"weight-oracle: error: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the bars, advice and warnings of the libraries below out of the output while a command runs."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=LIBRARIES)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
