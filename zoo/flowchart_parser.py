@@ -1,0 +1,89 @@
+"""Text of a flowchart -> Flowchart (the grammar is in flowchart.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracr_tasks.errors import ProgramError, Reason
+from zoo.conditions import At, AtLeast, Condition, Contains
+from zoo.flowchart import KEYWORDS, MAX_DEPTH, Flowchart, Question, Tree
+
+MAX_TEXT = 100_000
+"""Characters that are looked at before a text is refused."""
+
+
+class _Words:
+    """The words of a text, taken one after the other."""
+
+    def __init__(self, text: str):
+        self.words = text.split()
+        self.next = 0
+
+    def take(self, expected: str) -> str:
+        """The next word; `expected` says what it should be, for the message."""
+        if self.next == len(self.words):
+            raise _refusal(f"the text ends where {expected} was expected")
+        self.next += 1
+        return self.words[self.next - 1]
+
+    def keyword(self, word: str) -> None:
+        """Take `word` or refuse."""
+        if (got := self.take(repr(word))) != word:
+            raise _refusal(f"word {self.next}: got {got[:40]!r}, expected {word!r}")
+
+
+def parse_flowchart(text: str, vocab: Sequence[str], answers: Sequence[str], max_seq_len: int) -> Flowchart:
+    """Read the text of a flowchart; line breaks and repeated spaces do not matter.
+
+    Raises:
+        ProgramError: text outside the grammar (the first such word), or names that do not fit (all of them).
+    """
+    if len(text) > MAX_TEXT:
+        raise _refusal(f"the text has {len(text)} characters, expected at most {MAX_TEXT}")
+    words = _Words(text)
+    root = _tree(words, 0)
+    if words.next < len(words.words):
+        raise _refusal(f"word {words.next + 1}: got {words.words[words.next][:40]!r}, expected the end of the text")
+    return Flowchart(root, tuple(vocab), tuple(answers), max_seq_len)
+
+
+def _tree(words: _Words, depth: int) -> Tree:
+    if depth > MAX_DEPTH:
+        raise _refusal(f"more than {MAX_DEPTH} questions in a row")
+    word = words.take("an answer or 'if'")
+    if word != "if":
+        return _name(word, words, "an answer or 'if'")
+    condition = _condition(words)
+    words.keyword("then")
+    yes = _tree(words, depth + 1)
+    words.keyword("else")
+    return Question(condition, yes, _tree(words, depth + 1))
+
+
+def _condition(words: _Words) -> Condition:
+    word = words.take("a condition")
+    if word == "pos":
+        position = _number(words.take("a position"), words)
+        words.keyword("is")
+        return At(position, _name(words.take("a token"), words, "a token"))
+    if word == "has":
+        return Contains(_name(words.take("a token"), words, "a token"))
+    count = _number(word, words, "'pos', 'has' or a count")
+    words.keyword("of")
+    return AtLeast(count, _name(words.take("a token"), words, "a token"))
+
+
+def _name(word: str, words: _Words, expected: str) -> str:
+    if word in KEYWORDS:
+        raise _refusal(f"word {words.next}: got {word!r}, expected {expected}")
+    return word
+
+
+def _number(word: str, words: _Words, expected: str = "a number") -> int:
+    if not (word.isascii() and word.isdigit() and len(word) <= 6):
+        raise _refusal(f"word {words.next}: got {word[:40]!r}, expected {expected}")
+    return int(word)
+
+
+def _refusal(text: str) -> ProgramError:
+    return ProgramError([Reason(1, text)])

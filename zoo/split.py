@@ -1,0 +1,26 @@
+"""Which split a program belongs to: a function of its hashes alone, so zoos built anywhere agree."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, get_args
+
+Split = Literal["train", "val", "test", "structure"]
+"""`val` and `test` hold functions, `structure` holds whole orbits of relabelling, out of training."""
+SPLITS: tuple[Split, ...] = get_args(Split)
+STRUCTURE_SHARE = 0.10
+VAL_SHARE = 0.05
+TEST_SHARE = 0.10
+
+
+def split_of(function_hash: str, structure_hash: str = "") -> Split:
+    """A tenth of all structures is `structure`; of the other functions 10% are `test`, 5% `val`, the rest `train`."""
+    if structure_hash and _unit("structure:" + structure_hash) < STRUCTURE_SHARE:
+        return "structure"
+    at = _unit("function:" + function_hash)
+    return "test" if at < TEST_SHARE else "val" if at < TEST_SHARE + VAL_SHARE else "train"
+
+
+def _unit(text: str) -> float:
+    """A number in [0, 1) that the text alone determines."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48

