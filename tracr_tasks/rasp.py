@@ -1,0 +1,299 @@
+"""The RASP language: S-ops, selectors and programs (Weiss et al. 2021, "Thinking like transformers"; Tracr, 2023).
+
+An S-op is a function from a token sequence to one value a position. A selector is a function from a token sequence to
+a boolean matrix [query, key]. Expressions are nodes of a graph and are compared by identity; a program is compared by
+its canonical text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from tracr_tasks.errors import ProgramError, Reason
+from tracr_tasks.exact import Exact, Value, exact, format_value, plain
+from tracr_tasks.functions import Function, function, predicate
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tracr_tasks.trace import Node
+
+RESERVED = ("BOS", "PAD", "compiler_bos", "compiler_pad")
+"""Token names that a vocabulary must leave to the compiler."""
+
+
+class Expression:
+    """A node of a program: an S-op or a selector."""
+
+
+@dataclass(frozen=True, eq=False)
+class SOp(Expression):
+    """A function from a token sequence to one value a position; arithmetic and comparisons make maps."""
+
+    def _combine(self, symbol: str, other: Any) -> SOp:
+        if isinstance(other, SOp):
+            return SequenceMap(function(f"x {symbol} y", ("x", "y")), self, other)
+        return Map(function(f"x {symbol} {exact(other)!r}"), self)
+
+    def __add__(self, other: Any) -> SOp:
+        return self._combine("+", other)
+
+    def __sub__(self, other: Any) -> SOp:
+        return self._combine("-", other)
+
+    def __mul__(self, other: Any) -> SOp:
+        return self._combine("*", other)
+
+    def __mod__(self, other: Any) -> SOp:
+        return self._combine("%", other)
+
+    def __lt__(self, other: Any) -> SOp:
+        return self._combine("<", other)
+
+    def __le__(self, other: Any) -> SOp:
+        return self._combine("<=", other)
+
+    def __gt__(self, other: Any) -> SOp:
+        return self._combine(">", other)
+
+    def __ge__(self, other: Any) -> SOp:
+        return self._combine(">=", other)
+
+    def equals(self, other: Any) -> SOp:
+        """1 where both are equal, else 0 (`==` itself compares nodes)."""
+        return self._combine("==", other)
+
+
+@dataclass(frozen=True, eq=False)
+class Selector(Expression):
+    """A boolean matrix [query, key]; `&`, `|` and `~` combine selectors."""
+
+    def __and__(self, other: Selector) -> Selector:
+        return SelectorAnd(self, other)
+
+    def __or__(self, other: Selector) -> Selector:
+        return SelectorOr(self, other)
+
+    def __invert__(self) -> Selector:
+        return SelectorNot(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(SOp):
+    """The input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Indices(SOp):
+    """0, 1, ..., n - 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Length(SOp):
+    """n at every position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(SOp):
+    """One value at every position."""
+
+    value: Value
+
+
+@dataclass(frozen=True, eq=False)
+class Map(SOp):
+    """`fn` of x, position by position; None stays None."""
+
+    fn: Function
+    x: SOp
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceMap(SOp):
+    """`fn` of x and y, position by position; None where either is None."""
+
+    fn: Function
+    x: SOp
+    y: SOp
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSequenceMap(SOp):
+    """a * x + b * y, position by position."""
+
+    a: Value
+    b: Value
+    x: SOp
+    y: SOp
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Selector):
+    """True where predicate(key, query) holds for the key at the column and the query at the row."""
+
+    keys: SOp
+    queries: SOp
+    predicate: Function
+
+
+@dataclass(frozen=True, eq=False)
+class SelectorAnd(Selector):
+    """Both."""
+
+    left: Selector
+    right: Selector
+
+
+@dataclass(frozen=True, eq=False)
+class SelectorOr(Selector):
+    """At least one."""
+
+    left: Selector
+    right: Selector
+
+
+@dataclass(frozen=True, eq=False)
+class SelectorNot(Selector):
+    """Where the other does not select."""
+
+    selector: Selector
+
+
+@dataclass(frozen=True, eq=False)
+class SelectorWidth(SOp):
+    """How many keys each query selects."""
+
+    selector: Selector
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(SOp):
+    """The selected value if there is one, the mean of the selected numbers if more, `default` if none."""
+
+    selector: Selector
+    sop: SOp
+    default: Value = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded(SOp):
+    """The same values, asked for as one direction with a number ("numerical") or as a one-hot ("categorical")."""
+
+    kind: Literal["numerical", "categorical"]
+    x: SOp
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """An S-op with the inputs that it is for.
+
+    Raises:
+        ProgramError: with every reason, if the vocabulary or an expression cannot be part of a program.
+    """
+
+    output: SOp
+    """What the program computes."""
+    vocab: tuple[Value, ...]
+    """The tokens; a batch's token ids are places in it."""
+    max_seq_len: int
+    """The most tokens of an input."""
+    causal: bool = False
+    """Whether every selector is limited to keys at or before the query."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vocab", tuple(plain(exact(token)) for token in self.vocab))
+        reasons = [Reason(None, text) for text in vocabulary_reasons(self.vocab, self.max_seq_len)]
+        if not isinstance(self.output, SOp):
+            reasons.append(Reason(None, "the output of a program is an S-op"))
+        if reasons:
+            raise ProgramError(reasons)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @cached_property
+    def _identity(self) -> tuple[str, tuple[Exact, ...], int, bool]:
+        return self.text(), self.exact_vocab, self.max_seq_len, self.causal
+
+    @cached_property
+    def exact_vocab(self) -> tuple[Exact, ...]:
+        """The vocabulary as exact values."""
+        return tuple(exact(token) for token in self.vocab)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The program's nodes, each once, arguments first, the output last."""
+        from tracr_tasks.trace import trace
+
+        return trace(self.output)
+
+    def text(self) -> str:
+        """The canonical text without its header (see `tracr_tasks.text`)."""
+        from tracr_tasks.text import format_program
+
+        return format_program(self, header=False)
+
+    def run(self, tokens: Sequence[Value]) -> list[Any]:
+        """The program's value at each position of one input (see `tracr_tasks.interpreter.run`)."""
+        from tracr_tasks.interpreter import run
+
+        return run(self, tokens)
+
+    def run_batch(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The program's values on many inputs (see `tracr_tasks.batch.run_batch`)."""
+        from tracr_tasks.batch import run_batch
+
+        return run_batch(self, ids, lengths)
+
+    def function_hash(self) -> str:
+        """16 hex digits that name the program's function (see `tracr_tasks.batch.function_hash`)."""
+        from tracr_tasks.batch import function_hash
+
+        return function_hash(self)
+
+
+def vocabulary_reasons(vocab: Sequence[Value], max_seq_len: int) -> list[str]:
+    """Why a vocabulary and a length cannot be a program's inputs; empty if they can."""
+    names = [format_value(token) for token in vocab]
+    reasons = [
+        f"the vocabulary must not hold {name!r}: it is the compiler's" for name in dict.fromkeys(names) if name in RESERVED
+    ]
+    reasons += [f"the vocabulary holds {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if None in vocab:
+        reasons.append("none is not a token")
+    if not vocab:
+        reasons.append("the vocabulary is empty")
+    if max_seq_len < 1:
+        reasons.append(f"max_seq_len must be 1 or more, not {max_seq_len}")
+    return reasons
+
+
+TOKENS = Tokens()
+INDICES = Indices()
+LENGTH = Length()
+
+
+def map_(text: str, x: SOp) -> Map:
+    """`Map` with its function as text."""
+    return Map(function(text), x)
+
+
+def sequence_map(text: str, x: SOp, y: SOp) -> SequenceMap:
+    """`SequenceMap` with its function as text."""
+    return SequenceMap(function(text, ("x", "y")), x, y)
+
+
+def select(keys: SOp, queries: SOp, text: str) -> Select:
+    """`Select` with its predicate as text."""
+    return Select(keys, queries, predicate(text))
+
+
+def numerical(x: SOp) -> Encoded:
+    """x asked for as a number in one direction."""
+    return Encoded("numerical", x)
