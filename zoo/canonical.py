@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from zoo.conditions import Condition, order_of, reachable_cells, renamed
-from zoo.flowchart import Flowchart, Question, Tree, tree_text, walk
+from zoo.flowchart import Flowchart
+from zoo.tree import Question, Tree, tree_text, walk
 
 Cells = frozenset[tuple[bool, ...]]
 Table = dict[tuple[bool, ...], str]

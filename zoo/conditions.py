@@ -118,8 +118,8 @@ def reachable_cells(
     """Every combination of truth values that some sequence of the full length has, sorted. Exact for any size.
 
     Only the tokens and positions that the conditions name matter: unnamed tokens stand for each other, and so do
-    unnamed positions, so it is enough to try every word over (named tokens, one other token if there is one) at the named
-    positions and every multiset of those at the rest.
+    unnamed positions, so it is enough to try every word over (named tokens, one other token if there is one) at the
+    named positions and every multiset of those at the rest.
     """
     tokens = sorted({condition.token for condition in conditions})
     positions = sorted({condition.position for condition in conditions if isinstance(condition, At)})

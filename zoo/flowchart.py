@@ -1,10 +1,6 @@
 """Flowcharts: yes/no questions about the input sequence that lead to one answer token.
 
-Canonical text, on one line and without brackets, because every question has both branches:
-
-    TREE := ANSWER | if COND then TREE else TREE
-    COND := pos N is T | has T | N of T                 (conditions.py says what they mean)
-
+The canonical text is one line, as in `if pos 3 is c then p else if has a then q else r` (tree.py has the grammar).
 Sequences always have the full length `max_seq_len`.
 """
 
@@ -15,35 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
-from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
 
 from tracr_tasks.errors import ProgramError, Reason
 from zoo.conditions import At, AtLeast, Condition, TokenIds, renamed
+from zoo.tree import KEYWORDS, Question, Tree, indented_lines, mermaid_lines, tree_text, walk
 
-KEYWORDS = frozenset({"if", "then", "else", "pos", "is", "has", "of"})
-"""Words of the grammar; no token or answer may be one."""
 MAX_EXHAUSTIVE = 50_000
 """A set of inputs up to this size is taken whole; a larger one is sampled."""
 N_SAMPLED = 4_096
 """Inputs of the function hash where there are too many to take them all."""
-MAX_DEPTH = 64
-"""Questions in a row that a flowchart may ask."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """An inner node: ask `condition`, go to `yes` or `no`."""
-
-    condition: Condition
-    yes: Tree
-    no: Tree
-
-
-Tree: TypeAlias = Question | str
-"""A question, or an answer token."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +52,12 @@ class Flowchart:
 
     def indented(self) -> str:
         """For people: one question or answer a line, indented by depth."""
-        return "\n".join(_indented(self.root, 0))
+        return "\n".join(indented_lines(self.root))
 
     def mermaid(self) -> str:
         """A Mermaid diagram of it."""
         lines = ["flowchart TD"]
-        _mermaid(self.root, lines, count())
+        mermaid_lines(self.root, lines, count())
         return "\n".join(lines)
 
     def run(self, tokens: Sequence[str]) -> list[str]:
@@ -170,21 +149,6 @@ def input_ids(vocab_size: int, max_seq_len: int) -> TokenIds:
     return rng.integers(0, vocab_size, (N_SAMPLED, max_seq_len), dtype=np.int64)
 
 
-def walk(tree: Tree) -> Iterator[Tree]:
-    """Every node, in the order of the text."""
-    yield tree
-    if isinstance(tree, Question):
-        yield from walk(tree.yes)
-        yield from walk(tree.no)
-
-
-def tree_text(tree: Tree) -> str:
-    """The grammar's text of a tree."""
-    if isinstance(tree, str):
-        return tree
-    return f"if {tree.condition.text()} then {tree_text(tree.yes)} else {tree_text(tree.no)}"
-
-
 def _branches(
     tree: Tree, ids: TokenIds, index: Mapping[str, int], here: np.ndarray, out: np.ndarray, first: int
 ) -> int:
@@ -195,33 +159,6 @@ def _branches(
     holds = tree.condition.holds_batch(ids, index)
     middle = _branches(tree.yes, ids, index, here & holds, out, first)
     return _branches(tree.no, ids, index, here & ~holds, out, middle)
-
-
-def _indented(tree: Tree, depth: int) -> Iterator[str]:
-    pad = "    " * depth
-    if isinstance(tree, str):
-        yield f"{pad}answer {tree}"
-        return
-    yield f"{pad}if {tree.condition.text()}:"
-    yield from _indented(tree.yes, depth + 1)
-    yield f"{pad}else:"
-    yield from _indented(tree.no, depth + 1)
-
-
-def _mermaid(tree: Tree, lines: list[str], numbers: Iterator[int]) -> str:
-    """Append the lines of `tree` and return the name of its first node."""
-    name = f"n{next(numbers)}"
-    if isinstance(tree, str):
-        lines.append(f'    {name}(["{_escaped(tree)}"])')
-        return name
-    lines.append(f'    {name}{{"{_escaped(tree.condition.text())}?"}}')
-    for word, child in (("yes", tree.yes), ("no", tree.no)):
-        lines.append(f"    {name} -->|{word}| {_mermaid(child, lines, numbers)}")
-    return name
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;")
 
 
 def _problems(chart: Flowchart) -> Iterator[str]:

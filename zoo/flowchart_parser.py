@@ -1,4 +1,4 @@
-"""Text of a flowchart -> Flowchart (the grammar is in flowchart.py)."""
+"""Text of a flowchart -> Flowchart (tree.py has the grammar)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tracr_tasks.errors import ProgramError, Reason
 from zoo.conditions import At, AtLeast, Condition, Contains
-from zoo.flowchart import KEYWORDS, MAX_DEPTH, Flowchart, Question, Tree
+from zoo.flowchart import Flowchart
+from zoo.tree import KEYWORDS, MAX_DEPTH, Question, Tree
 
 MAX_TEXT = 100_000
 """Characters that are looked at before a text is refused."""
@@ -38,13 +39,22 @@ def parse_flowchart(text: str, vocab: Sequence[str], answers: Sequence[str], max
     Raises:
         ProgramError: text outside the grammar (the first such word), or names that do not fit (all of them).
     """
+    return Flowchart(parse_tree(text), tuple(vocab), tuple(answers), max_seq_len)
+
+
+def parse_tree(text: str) -> Tree:
+    """Read a tree; whether its names fit a vocabulary is not looked at.
+
+    Raises:
+        ProgramError: text outside the grammar, with the first such word.
+    """
     if len(text) > MAX_TEXT:
         raise _refusal(f"the text has {len(text)} characters, expected at most {MAX_TEXT}")
     words = _Words(text)
     root = _tree(words, 0)
     if words.next < len(words.words):
         raise _refusal(f"word {words.next + 1}: got {words.words[words.next][:40]!r}, expected the end of the text")
-    return Flowchart(root, tuple(vocab), tuple(answers), max_seq_len)
+    return root
 
 
 def _tree(words: _Words, depth: int) -> Tree:

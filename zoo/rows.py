@@ -105,7 +105,9 @@ def read_index(directory: Path) -> list[ZooRow]:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as problem:
-        raise ZooError(f"{shown(path, 300)}: not a readable index ({shown(problem)}); build again to restore it") from None
+        raise ZooError(
+            f"{shown(path, 300)}: not a readable index ({shown(problem)}); build again to restore it"
+        ) from None
     expected = list(ZooRow.__dataclass_fields__)
     if table.column_names != expected:
         raise ZooError(f"{shown(path, 300)}: columns {shown(table.column_names)}, expected {', '.join(expected)}")

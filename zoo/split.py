@@ -13,7 +13,7 @@ VAL_SHARE = 0.05
 TEST_SHARE = 0.10
 
 
-def split_of(function_hash: str, structure_hash: str = "") -> Split:
+def split_of(function_hash: str, structure_hash: str | None = None) -> Split:
     """A tenth of all structures is `structure`; of the other functions 10% are `test`, 5% `val`, the rest `train`."""
     if structure_hash and _unit("structure:" + structure_hash) < STRUCTURE_SHARE:
         return "structure"

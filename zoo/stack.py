@@ -1,7 +1,7 @@
 """Many small targets run at once: every tensor has a leading `model` axis, every product is a batched one.
 
-The same function as `tracr_tasks.transformer.forward` at position 0, for inputs of one full length (BOS first, no PAD) and
-for targets whose only biases are those of the neurons. Only what BOS needs is computed in the last layer.
+The same function as `tracr_tasks.transformer.forward` at position 0, for inputs of one full length (BOS first, no PAD)
+and for targets whose only biases are those of the neurons. Only what BOS needs is computed in the last layer.
 """
 
 from __future__ import annotations
@@ -118,8 +118,10 @@ def one_layer(
     n_models, n_codes = hot.shape[0], hot.shape[2]
     x = read_in(config, params)
     read = rms(x, config.eps)
-    q, k, v = (torch.einsum("mcd,mhdk->mhck", r, params[f"blocks.0.attn.W_{side}"]) for side, r in
-               (("Q", read[:, :1]), ("K", read), ("V", read)))
+    q, k, v = (
+        torch.einsum("mcd,mhdk->mhck", r, params[f"blocks.0.attn.W_{side}"])
+        for side, r in (("Q", read[:, :1]), ("K", read), ("V", read))
+    )
     scores = (q * k).sum(-1, keepdim=True) / math.sqrt(config.d_head)
     scores = (scores - scores.detach().amax(2, keepdim=True)).clamp_min(LOWEST_SCORE)
     masses = scores.exp()
@@ -135,7 +137,7 @@ def _attention(
     config: TargetConfig, params: Params, layer: int, x: Float[Tensor, "model batch pos d_model"], only_first: bool
 ) -> Float[Tensor, "model batch query d_model"]:
     """What a layer's heads write at every position, or at the first only."""
-    n_models, batch, pos, _ = x.shape
+    n_models, batch = x.shape[:2]
     read = rms(x, config.eps)
     sides = []
     for side in "QKV":

@@ -23,11 +23,12 @@ from jaxtyping import Float
 
 from tracr_tasks.errors import ZooError
 from tracr_tasks.transformer import TargetConfig
-from zoo.files import memory_map, read_json, regular_file, shown, write_atomic
+from zoo.files import memory_map, read_json, shown, write_atomic
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 from zoo.rows import INDEX_FILE, ZooRow, read_index, write_index
 from zoo.shard import SHARD_DIR, SUFFIX, Shard, layout_of, read_shard, row_sha256, shard_path, unflatten
+from zoo.spec import REGIMES
 from zoo.target import Target, Vocab
 from zoo.target_files import config_from_json
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from tracr_tasks import Program
 
 LAYOUT_FILE = "layout.json"
-REGIMES = ("compiled", "trained", "untrained")
-"""In the order of the index."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +111,15 @@ class Zoo:
         row = self.row(target_id)
         matrix = self._matrix(row)
         if row.row >= len(matrix) or row.n_params != matrix.shape[1]:
-            raise ZooError(f"{shown(self.directory, 300)}: '{row.id}' is not where the index says; build again to restore")
+            raise ZooError(
+                f"{shown(self.directory, 300)}: '{row.id}' is not where the index says; build again to restore"
+            )
         flat = np.array(matrix[row.row])
         if check and (got := row_sha256(flat)) != row.sha256:
             path = shard_path(self.directory, row.shard)
-            raise ZooError(f"{shown(path, 300)}: weights of '{row.id}' have sha256 {got[:12]}, expected {row.sha256[:12]}")
+            raise ZooError(
+                f"{shown(path, 300)}: weights of '{row.id}' have sha256 {got[:12]}, expected {row.sha256[:12]}"
+            )
         return flat
 
     def target(self, target_id: str, *, check: bool = False) -> Target:
@@ -126,11 +129,11 @@ class Zoo:
         weights = unflatten(config, self.flat(target_id, check=check))
         return Target(config, weights, Vocab(row.input_names, row.output_names))
 
-    def program(self, target_id: str) -> Flowchart | Program:
-        """A target's program.
+    def program(self, target_id: str) -> Flowchart | Program | None:
+        """A target's program; None where it has none (an untrained target).
 
         Raises:
-            ZooError: it has none (an untrained target).
+            ZooError: no such target.
             ProgramError: the index holds a text that does not parse.
         """
         return program_of(self.row(target_id))
@@ -146,15 +149,15 @@ class Zoo:
         return self._matrices[key]
 
 
-def program_of(row: ZooRow) -> Flowchart | Program:
+def program_of(row: ZooRow) -> Flowchart | Program | None:
     """The program of an index row (see `Zoo.program` for what is raised)."""
     if row.kind == "flowchart":
         return parse_flowchart(row.text, json.loads(row.program_vocab), row.output_names, row.max_seq_len)
     if row.kind == "rasp":
-        from zoo.compiled import parse_row
+        from tracr_tasks import parse_program
 
-        return parse_row(row)
-    raise ZooError(f"target '{row.id}' is {row.regime} and has no program")
+        return parse_program(row.text, json.loads(row.program_vocab), row.max_seq_len, row.causal)
+    return None
 
 
 def shard_names(directory: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tracr_tasks.errors import TargetError
+from tracr_tasks.exact import format_value
 from tracr_tasks.transformer import TargetConfig, forward
 from zoo.files import read_json, safetensors_bytes, shown, write_atomic
 from zoo.target_files import CONFIG_FILE, VOCAB_FILE, WEIGHTS_FILE, check_weights, config_from_json, read_weights
@@ -20,6 +22,8 @@ BOS, PAD = 0, 1
 """Token ids of the first position and of padding."""
 MAX_VOCAB_BYTES = 16 << 20
 """Size of vocab.json."""
+MAX_DENOMINATOR = 64
+"""Of the fractions that a numerical output is taken for."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Target:
         return [self._names(row[1 : 1 + length]) for row, length in zip(logits, lengths, strict=True)]
 
     def _names(self, logits: Float[Tensor, "pos d_vocab_out"]) -> list[str]:
-        """Names of the arg-max outputs, or the numbers of a numerical output to 4 decimals."""
+        """Names of the arg-max outputs, or the numbers of a numerical output."""
         if self.config.output == "numerical":
             return [number_name(value) for value in logits[:, 0].tolist()]
         return [self.vocab.output[i] for i in logits.argmax(-1).tolist()]
@@ -108,9 +112,11 @@ class Target:
 
 
 def number_name(value: float) -> str:
-    """A number as an answer: to 4 decimals, the shortest way ("3", "0.5", "0.3333")."""
-    rounded = round(value, 4)
-    return str(int(rounded)) if rounded == int(rounded) else repr(rounded)
+    """A numerical output by name: the simple fraction that float32 came close to, as `format_value` writes it."""
+    near = Fraction(value).limit_denominator(MAX_DENOMINATOR)
+    if abs(near - value) <= 1e-4 * max(1.0, abs(value)):
+        return format_value(near.numerator if near.denominator == 1 else near.numerator / near.denominator)
+    return format_value(round(value, 4))
 
 
 def _json(value: object) -> bytes:

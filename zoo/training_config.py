@@ -33,7 +33,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of one stack. The defaults were measured: 128 one-layer targets reach 99.99% on average in 3 s on one thread."""
+    """Recipe of one stack. With the defaults 128 targets reach 99.99% on average, in 3 s on one thread."""
 
     steps: int = 240
     """Updates."""

@@ -1,0 +1,162 @@
+"""Checking a zoo from end to end: bytes, index, programs, and a sample of targets run again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tracr_tasks.errors import ProgramError, ZooError
+from tracr_tasks.exact import format_value
+from zoo.files import memory_map
+from zoo.flowchart import Flowchart, input_ids
+from zoo.rows import ZooRow
+from zoo.shard import Shard, read_shard, row_sha256, shard_path
+from zoo.split import split_of
+from zoo.store import Zoo, program_of, shard_names
+from zoo.target import Target
+
+RUN_INPUTS = 512
+"""Inputs that a target of the sample is run on."""
+ACCURACY_SLACK = 0.05
+"""Accuracy on 512 other inputs may differ from the recorded one by this (5 standard errors at 95%)."""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked and what is wrong."""
+
+    targets: int
+    """Targets in the index."""
+    shards: int
+    """Shards read."""
+    run: int
+    """Targets run again."""
+    problems: tuple[str, ...]
+    """One line each; empty if the zoo is sound."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
+    """Check every byte and every program of a zoo, and run `sample` targets of each regime again.
+
+    Raises:
+        ZooError: the folder is no zoo, or its index or layout cannot be read at all.
+    """
+    zoo = Zoo.open(directory)
+    problems: list[str] = []
+    names = shard_names(zoo.directory)
+    shards: dict[str, Shard] = {}
+    for name in names:
+        try:
+            shards[name] = read_shard(shard_path(zoo.directory, name))
+        except ZooError as problem:
+            problems.append(str(problem))
+    for name, shard in shards.items():
+        problems += _shard_problems(zoo.directory, name, shard)
+    problems += _index_problems(zoo, shards)
+    for row in zoo:
+        problems += _program_problems(row)
+    chosen = [row for row in _sample(zoo, sample) if row.shard in shards]
+    for row in chosen:
+        problems += _run_problems(zoo, row)
+    return VerifyReport(len(zoo), len(names), len(chosen), tuple(problems))
+
+
+def _shard_problems(directory: Path, name: str, shard: Shard) -> Iterator[str]:
+    """Rows whose bytes are not those that were written."""
+    path = shard_path(directory, name)
+    matrices = {family: memory_map(path, entry) for family, entry in shard.header.tensors.items()}
+    places = Counter((row.family, row.row) for row in shard.rows)
+    for row in shard.rows:
+        if row.shard != name or row.row >= len(matrices[row.family]) or places[row.family, row.row] > 1:
+            yield f"{path}: '{row.id}' has no place of its own"
+            continue
+        flat = matrices[row.family][row.row]
+        if row_sha256(flat) != row.sha256:
+            yield f"{path}: weights of '{row.id}' have another sha256 than when they were written"
+        elif not np.isfinite(flat).all():
+            yield f"{path}: weights of '{row.id}' are not finite"
+
+
+def _index_problems(zoo: Zoo, shards: dict[str, Shard]) -> Iterator[str]:
+    """Differences between the index, the layout and the shards."""
+    written = {row.id: row for shard in shards.values() for row in shard.rows}
+    functions = {(row.regime, row.function_hash) for row in written.values()}
+    indexed = {(row.regime, row.function_hash) for row in zoo}
+    for row in zoo:
+        if row.shard in shards and written.get(row.id) != row:
+            yield f"{zoo.directory}: the index has another row for '{row.id}' than its shard; build again"
+        if row.family not in zoo.families:
+            yield f"{zoo.directory}: the layout lacks family '{row.family}'; build again"
+        elif row.shard in shards and shards[row.shard].families.get(row.family) != zoo.families[row.family]:
+            yield f"{zoo.directory}: layout and shard '{row.shard}' differ on family '{row.family}'; build again"
+    if missing := functions - indexed:
+        yield f"{zoo.directory}: the index lacks {len(missing)} targets of its shards; build again"
+    if len(indexed) != len(zoo):
+        yield f"{zoo.directory}: {len(zoo) - len(indexed)} targets repeat a function; build again"
+
+
+def _program_problems(row: ZooRow) -> Iterator[str]:
+    """A program that does not parse, or is not the one that was hashed."""
+    try:
+        program = program_of(row)
+    except ProgramError as problem:
+        yield f"'{row.id}': its program does not parse ({problem})"
+        return
+    if program is not None:
+        if program.text() != row.text:
+            yield f"'{row.id}': the text of its program is not canonical"
+        if program.function_hash() != row.function_hash:
+            yield f"'{row.id}': its program has function hash {program.function_hash()}, expected {row.function_hash}"
+        if isinstance(program, Flowchart) and program.structure_hash() != row.structure_hash:
+            yield f"'{row.id}': its program has structure hash {program.structure_hash()}, expected {row.structure_hash}"
+    if split_of(row.function_hash, row.structure_hash) != row.split:
+        yield f"'{row.id}': its split is {row.split}, expected {split_of(row.function_hash, row.structure_hash)}"
+
+
+def _sample(zoo: Zoo, size: int) -> list[ZooRow]:
+    """Up to `size` rows of each regime that have a program, spread over the index."""
+    out = []
+    for regime in ("compiled", "trained"):
+        rows = zoo.rows(regime=regime)
+        out += [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(int))]
+    return out
+
+
+def _run_problems(zoo: Zoo, row: ZooRow) -> Iterator[str]:
+    """A compiled target that is not its program, or a trained one that has lost the accuracy recorded."""
+    target, program = zoo.target(row.id), program_of(row)
+    if isinstance(program, Flowchart):
+        accuracy = flowchart_accuracy(target, program)
+        if abs(accuracy - row.labels["accuracy"]) > ACCURACY_SLACK:
+            yield f"'{row.id}': accuracy {accuracy:.4f}, recorded {row.labels['accuracy']:.4f}"
+        return
+    assert program is not None
+    rng = np.random.Generator(np.random.PCG64([row.seed, 3]))
+    names = {format_value(value): value for value in program.vocab}
+    lengths = rng.integers(1, row.max_seq_len + 1, RUN_INPUTS // 8)
+    inputs = [[str(name) for name in rng.choice(list(names), length)] for length in lengths]
+    said = target.answers(target.encode(inputs))
+    for sequence, answers in zip(inputs, said, strict=True):
+        expected = [format_value(value) for value in program.run([names[name] for name in sequence])]
+        if answers != expected:
+            yield f"'{row.id}': on {sequence} the target says {answers}, its program {expected}"
+            return
+
+
+def flowchart_accuracy(target: Target, chart: Flowchart) -> float:
+    """Share of 512 random inputs (drawn under a fixed seed) on which a target gives its flowchart's answer."""
+    pool = input_ids(len(chart.vocab), chart.max_seq_len)
+    ids = pool[np.random.Generator(np.random.PCG64(4)).integers(0, len(pool), RUN_INPUTS)]
+    full = torch.from_numpy(np.concatenate([np.zeros((len(ids), 1), dtype=np.int64), ids + 2], 1))
+    said = target.run(full)[:, 0].argmax(-1).numpy()
+    return float((said == chart.run_batch(ids)).mean())
