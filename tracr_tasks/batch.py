@@ -191,10 +191,12 @@ class _Batch:
 
     def aggregate(self, default: Exact, chosen: np.ndarray, x: Column) -> Column:
         count = chosen.sum(-1)
-        single = np.take_along_axis(x.codes, chosen.argmax(-1), axis=1)
+        first = np.take_along_axis(x.codes, chosen.argmax(-1), axis=1)
         many = (count > 1) & self.valid
+        if not all(is_number(value) for value in x.values):  # many equal values are one value
+            many &= (chosen & (x.codes[:, None, :] != first[:, :, None])).any(-1)
         values = [*x.values, default]
-        codes = np.where(count == 0, len(x.values), single)
+        codes = np.where(count == 0, len(x.values), first)
         if many.any():
             means, places = self.means(chosen, x, many, count)
             codes = np.where(many, len(values) + places, codes)

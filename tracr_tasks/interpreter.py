@@ -123,14 +123,14 @@ def related(predicate: Any, key: Exact, query: Exact) -> bool:
 
 
 def mean(values: list[Any], default: Exact) -> Exact:
-    """The value if there is one, the mean if there are more, the default if there is none.
+    """The value if there is one (or many equal ones), the mean if there are more, the default if there is none.
 
     Raises:
-        ProgramError: a mean over something that is not a number.
+        ProgramError: a mean over different values that are not all numbers.
     """
     if not values:
         return default
-    if len(values) == 1:
+    if all(value == values[0] for value in values):
         return values[0]  # type: ignore[no-any-return]
     if not all(is_number(value) for value in values):
         raise ProgramError([Reason(None, f"a mean is over numbers, not {[plain(value) for value in values]}")])
