@@ -7,7 +7,9 @@ This module imports nothing heavy, so that `--help` answers at once.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ import tyro
 
 from oracle.cli_parse import Verb
 from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
-from tracr_tasks.errors import InputError, TargetError
+from tracr_tasks.errors import InputError, ProgramError, TargetError, ZooError
 
 DEFAULT_QUESTION = "What does this model compute?"
 MAX_QUESTION = 10_000
@@ -48,6 +50,38 @@ class AskConfig:
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence"}]}."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
+
+
+@dataclass(frozen=True)
+class ZooBuildConfig:
+    """Build a zoo of targets whose programs are known. Run again after an interruption, it goes on where it was."""
+
+    spec: tyro.conf.Positional[str]
+    """What to build: tiny, quickstart, default, or a .toml or .json file with the fields of `zoo.ZooSpec`."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the zoo."""
+    size: float | None = None
+    """Multiply the numbers of targets by this, in place of the specification's own size."""
+    workers: int = 2
+    """Processes, of one thread each."""
+    seed: int | None = None
+    """Seed in place of the specification's own."""
+
+
+@dataclass(frozen=True)
+class ZooShowConfig:
+    """Show what a zoo holds: counts by regime and split, accuracy, and a few programs."""
+
+    zoo: tyro.conf.Positional[Path]
+    """Folder of the zoo."""
+
+
+@dataclass(frozen=True)
+class ZooVerifyConfig:
+    """Check a zoo from end to end: every byte and program, and some of its targets run again."""
+
+    zoo: tyro.conf.Positional[Path]
+    """Folder of the zoo."""
 
 
 def checked_questions(questions: tuple[str, ...]) -> list[str]:
@@ -105,18 +139,32 @@ def run_ask(config: AskConfig) -> None:
     print(json.dumps({"target": config.target, "answers": rows}))
 
 
+def token_value(text: str) -> int | float | str:
+    """A token of `--vocab` as the program means it: a number if it is written as one, else the text."""
+    if re.fullmatch(r"-?[0-9]+", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) else text
+
+
 def run_compile(config: CompileConfig) -> None:
-    """`compile`: `zoo.compiled.compile_file`."""
+    """`compile`: `zoo.compiled.compile_file`.
+
+    Raises:
+        InputError: no such file, or its program is refused; the message has the file, every reason and its line.
+    """
     if not config.program.is_file():
         state = "is not a file" if config.program.exists() else "does not exist"
         raise InputError(f"{config.program}: {state}; expected a RASP program, one assignment a line")
+    from oracle.console import say
     from zoo.compiled import compile_file
 
-    from oracle.console import say
-
-    target = compile_file(config.program, config.out, vocab=config.vocab, max_seq_len=config.max_seq_len)
-    shape = target.config
-    say(f"{config.out}: d_model {shape.d_model}, n_layers {shape.n_layers}, n_heads {shape.n_heads}")
+    vocab = None if config.vocab is None else [token_value(text) for text in config.vocab]
+    try:
+        target = compile_file(config.program, config.out, vocab=vocab, max_seq_len=config.max_seq_len)
+    except ProgramError as error:
+        raise InputError(f"{config.program}: {error}") from error
+    sizes = (f"{name} {getattr(target.config, name)}" for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp"))
+    say(f"{config.out}: {', '.join(sizes)}")
 
 
 def run_quickstart(config: QuickstartConfig) -> None:
@@ -148,36 +196,45 @@ def run_eval(config: EvalConfig) -> None:
     say_markdown(evaluate(config).table)
 
 
-@dataclass(frozen=True)
-class ZooBuildConfig:
-    """Build a zoo of targets whose programs are known. Run again after an interruption, it goes on where it was."""
+def run_zoo_build(config: ZooBuildConfig) -> None:
+    """`zoo build`: `zoo.build_zoo`, with a bar where standard error is a terminal."""
+    from zoo.spec import load_spec
 
-    spec: tyro.conf.Positional[str]
-    """Name of a specification that ships with the package, or a JSON file with one."""
-    out: Path
-    """Folder for the zoo."""
-    size: float = 1.0
-    """Multiply every family's number of targets by this."""
-    workers: int = 1
-    """Processes, of one thread each."""
-    seed: int | None = None
-    """Seed in place of the specification's own."""
+    dials = {name: value for name in ("size", "seed") if (value := getattr(config, name)) is not None}
+    spec = replace(load_spec(config.spec), **dials)
+    if config.workers < 1:
+        raise InputError(f"--workers {config.workers}: expected at least 1")
+    from oracle.console import say
+    from zoo.build import build_zoo
 
-
-@dataclass(frozen=True)
-class ZooShowConfig:
-    """Show what a zoo holds."""
-
-    zoo: tyro.conf.Positional[Path]
-    """Folder of the zoo."""
+    zoo = build_zoo(spec, config.out, workers=config.workers, progress=sys.stderr.isatty())
+    say(f"{config.out}: {len(zoo)} targets")
 
 
-@dataclass(frozen=True)
-class ZooVerifyConfig:
-    """Check every shard, row and hash of a zoo."""
+def run_zoo_show(config: ZooShowConfig) -> None:
+    """`zoo show`: `zoo.show_zoo`."""
+    from zoo.show import show_zoo
 
-    zoo: tyro.conf.Positional[Path]
-    """Folder of the zoo."""
+    show_zoo(config.zoo)
+
+
+def run_zoo_verify(config: ZooVerifyConfig) -> None:
+    """`zoo verify`: `zoo.verify_zoo`; prints every problem.
+
+    Raises:
+        ZooError: there is one.
+    """
+    from oracle.console import say
+    from zoo.verify import verify_zoo
+
+    report = verify_zoo(config.zoo)
+    for problem in report.problems:
+        say(problem)
+    if not report.ok:
+        raise ZooError(
+            f"{config.zoo}: {len(report.problems)} problems; `weight-oracle zoo build` restores what is damaged"
+        )
+    say(f"{config.zoo}: {report.targets} targets in {report.shards} shards are sound; {report.run} of them were run")
 
 
 VERBS = {
@@ -185,6 +242,9 @@ VERBS = {
         "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
     ),
     "compile": Verb("compile a RASP program to a transformer's weights", CompileConfig, run_compile),
+    "zoo build": Verb("build a zoo of targets whose programs are known, or finish one", ZooBuildConfig, run_zoo_build),
+    "zoo show": Verb("show what a zoo holds", ZooShowConfig, run_zoo_show),
+    "zoo verify": Verb("check a zoo from end to end", ZooVerifyConfig, run_zoo_verify),
     "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),
     "train": Verb("train an oracle on a zoo", TrainConfig, run_train),

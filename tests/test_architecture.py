@@ -21,6 +21,7 @@ LAYERS = ("tracr_tasks", "zoo", "oracle")  # each may import from itself and fro
 HEAVY = ("torch", "transformers", "numpy", "peft", "datasets", "pyarrow")
 EXTRAS = ("gradio", "ray", "sae_lens", "tensorboard")
 JAXTYPING = ("Float", "Float32", "Float64", "Int", "Int64", "Integer", "Bool", "Num", "Real", "Shaped", "Inexact")
+BY_NAME = ("dict", "Mapping")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -65,9 +66,11 @@ def at_import(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
-    """Functions and methods with their dotted names; not those inside functions."""
+    """Functions and methods with their dotted names; not those inside functions, nor the headers of overloads."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, Function):
+            if any(ast.unparse(decorator).endswith("overload") for decorator in node.decorator_list):
+                continue
             yield prefix + node.name, node
         elif isinstance(node, ast.ClassDef):
             yield from functions(node, prefix + node.name + ".")
@@ -80,10 +83,11 @@ def is_public(name: str) -> bool:
 
 
 def bare_tensor(annotation: ast.AST | None) -> bool:
-    """Whether the annotation names Tensor anywhere but inside a jaxtyping type, which gives it a shape."""
+    """Whether the annotation names Tensor anywhere but in a jaxtyping type, which gives it a shape, or in a mapping by
+    name, as `Weights` is: there the name says which shape."""
     if annotation is None:
         return False
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).split(".")[-1] in JAXTYPING:
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).split(".")[-1] in (*JAXTYPING, *BY_NAME):
         return False
     if isinstance(annotation, ast.Name | ast.Attribute) and ast.unparse(annotation) in ("Tensor", "torch.Tensor"):
         return True
@@ -155,6 +159,8 @@ def test_public_surface_resolves(package: str) -> None:
     assert module.__all__, f"{package} has no public surface"
     missing = [name for name in module.__all__ if not hasattr(module, name)]
     assert not missing
+    # Importing the submodule would set the package's attribute of that name, in place of the public thing.
+    assert [name for name in module.__all__ if f"{package}.{name}" in modules()] == []
     with pytest.raises(AttributeError):
         module.no_such_name  # noqa: B018
 
@@ -195,8 +201,9 @@ def test_lint_and_types_are_configured() -> None:
 
 def test_checks_see_what_they_should() -> None:
     """The checks above would pass on anything if their helpers saw nothing."""
-    assert bare_tensor(ast.parse("dict[str, Tensor] | None", mode="eval").body)
+    assert bare_tensor(ast.parse("list[Tensor] | None", mode="eval").body)
     assert bare_tensor(ast.parse("torch.Tensor", mode="eval").body)
+    assert not bare_tensor(ast.parse("dict[str, Tensor]", mode="eval").body)
     assert not bare_tensor(ast.parse('Float[Tensor, "a b"] | None', mode="eval").body)
     source = ast.parse("import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    from c import d\n")
     assert list(imports(at_import(source), "m")) == ["a"]

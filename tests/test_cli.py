@@ -201,6 +201,93 @@ def test_questions_stay_as_they_are(questions: list[str]) -> None:
         assert checked == (questions or ["What does this model compute?"])
 
 
+PROGRAM = """vocab = {0, 1, 2}
+max_seq_len = 3
+attention = bidirectional
+v1 = select(tokens, tokens, ==)
+out = selector_width(v1)
+"""
+
+
+def test_compile_writes_a_target_that_computes_the_program(run: Run, tmp_path: Path) -> None:
+    program, out = tmp_path / "same.rasp", tmp_path / "target"
+    program.write_text(PROGRAM)
+    status, printed, err = run("compile", program, "--out", out)
+    assert (status, err) == (0, "")
+    assert printed.startswith(f"{out}: n_layers ")
+    assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "vocab.json"}
+
+    from zoo.target import Target
+
+    target = Target.load(out)
+    assert target.answers(target.encode([["0", "1", "0"], ["2"]])) == [["2", "1", "2"], ["1"]]
+
+
+def test_compile_takes_vocabulary_and_length_from_options(run: Run, tmp_path: Path) -> None:
+    program, out = tmp_path / "p.rasp", tmp_path / "target"
+    program.write_text("out = map(x + 1, tokens)\n")
+    status, _, err = run("compile", program, "--out", out, "--vocab", "3", "5", "--max-seq-len", 2)
+    assert (status, err) == (0, "")
+    assert json.loads((out / "vocab.json").read_text())["input"] == ["BOS", "PAD", "3", "5"]
+    assert cli_verbs.token_value("0.5") == 0.5
+    assert cli_verbs.token_value("-3") == -3
+    assert cli_verbs.token_value("a1") == "a1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["does not exist"]),
+        (b"", []),
+        (b"\xff\xfe", ["UTF-8"]),
+        (
+            PROGRAM.replace("tokens, ==", "nothing, ==").encode() + b"v9 = frobnicate(tokens)\n",
+            ["line 4", "line 6", "nothing"],
+        ),
+    ],
+)
+def test_bad_program_is_one_line_that_names_the_file(
+    run: Run, tmp_path: Path, text: bytes | None, words: list[str]
+) -> None:
+    program, out = tmp_path / "bad.rasp", tmp_path / "target"
+    if text is not None:
+        program.write_bytes(text)
+    status, printed, err = run("compile", program, "--out", out)
+    assert is_one_error(status, printed, err)
+    assert [word for word in ["bad.rasp", *words] if word not in err] == []
+    assert not out.exists()
+
+
+def test_a_zoo_is_built_shown_verified_and_asked_about(run: Run, tmp_path: Path, fake_oracle: list[Any]) -> None:
+    from zoo.store import Zoo
+
+    zoo = tmp_path / "zoo"
+    status, out, err = run("zoo", "build", "tiny", "--out", zoo, "--workers", 1, "--seed", 5, "--size", 0.5)
+    assert (status, err) == (0, "")
+    rows = list(Zoo.open(zoo))
+    assert out == f"{zoo}: {len(rows)} targets\n"
+    status, out, err = run("zoo", "show", zoo)
+    assert (status, err) == (0, "")
+    assert "compiled" in out
+    status, out, err = run("zoo", "verify", zoo)
+    assert (status, err) == (0, "")
+    assert f"{len(rows)} targets" in out
+    assert run("ask", f"{zoo}#{rows[0].id}")[0] == 0
+    assert fake_oracle[1].vocab.input == rows[0].input_names
+    status, out, err = run("ask", f"{zoo}#nobody")
+    assert is_one_error(status, out, err)
+    assert "nobody" in err
+
+    shard = next((zoo / "shards").glob("*.safetensors"))
+    damaged = bytearray(shard.read_bytes())
+    damaged[-1] ^= 1
+    shard.write_bytes(damaged)
+    status, out, err = run("zoo", "verify", zoo)
+    assert status == 2
+    assert shard.name in out
+    assert err.count("\n") == 1 and str(zoo) in err
+
+
 @dataclass(frozen=True)
 class FakeAnswer:
     question: str
