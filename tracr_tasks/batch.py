@@ -64,6 +64,12 @@ def run_batch(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> np
 
 def run_codes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, tuple[Exact, ...]]:
     """As `run_batch`: the distinct exact values in a fixed order and Int[batch, max_seq_len] places in them (or -1)."""
+    valid, results = run_nodes(program, ids, lengths)
+    return in_order(results[-1], valid)
+
+
+def run_nodes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Bool[batch, max_seq_len], true inside a sequence, and each node's `Column` or Bool[batch, query, key]."""
     ids, lengths = np.asarray(ids), np.asarray(lengths)
     _check_batch(program, ids, lengths)
     valid = np.arange(program.max_seq_len) < lengths[:, None]
@@ -74,7 +80,7 @@ def run_codes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tu
             results.append(machine.apply(node, [results[place] for place in node.args]))
         except ProgramError as error:
             raise ProgramError([Reason(node.line, reason.text) for reason in error.reasons]) from None
-    return _in_order(results[-1], valid)
+    return valid, results
 
 
 def _check_batch(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> None:
@@ -88,7 +94,7 @@ def _check_batch(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) ->
         raise InputError(f"ids are places in the vocabulary, 0 to {len(program.vocab) - 1}")
 
 
-def _in_order(column: Column, valid: np.ndarray) -> tuple[np.ndarray, tuple[Exact, ...]]:
+def in_order(column: Column, valid: np.ndarray) -> tuple[np.ndarray, tuple[Exact, ...]]:
     """Keep the values that occur, in the order of `sort_key`."""
     used = distinct(column.codes[valid], len(column.values))
     order = sorted(used.tolist(), key=lambda code: sort_key(column.values[code]))

@@ -100,7 +100,9 @@ class Inference:
             try:
                 self.facts.append(self.infer(place, node))
             except ProgramError as error:
-                self.reasons += [Reason(node.line, reason.text) for reason in error.reasons]
+                users = [other.line for other in self.nodes if place in other.args]
+                line = users[0] if node.line is None else node.line
+                self.reasons += [Reason(line, reason.text) for reason in error.reasons]
                 self.facts.append(None)
         return self
 
