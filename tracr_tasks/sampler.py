@@ -99,8 +99,9 @@ def sample_program(seed: int, config: SamplerConfig = DEFAULT) -> rasp.Program:
 def sample_compiled(seed: int, config: SamplerConfig = DEFAULT) -> CompiledProgram:
     """As `sample_program`, with the compiled transformer that the program was accepted with."""
     rng = random.Random(seed)
+    count = rng.randint(config.min_ops, config.max_ops)
     for _ in range(config.max_draws):
-        program = draw(rng, config)
+        program = draw(rng, config, count)
         if program is None or not is_interesting(program, config):
             continue
         try:
@@ -210,8 +211,7 @@ class _Draw:
     def linear(self) -> None:
         x, y = self.pick("whole", "bool", "number"), self.pick("whole", "bool", "number")
         a, b = (self.rng.choice((-3, -2, -1, 1, 2, 3)) for _ in range(2))
-        sop = rasp.LinearSequenceMap(a, b, _as_number(x), _as_number(y))
-        self.add(rasp.numerical(sop), "number", 0, 0)
+        self.add(rasp.LinearSequenceMap(a, b, x.sop, y.sop), "number", 0, 0)
 
     def select(self) -> rasp.Selector:
         signs = ("==", "==", "!=", "<", "<=", ">", ">=", "true")
@@ -242,21 +242,22 @@ class _Draw:
 
     def numerical_aggregate(self) -> None:
         selector, x = self.selector(), self.pick("bool", "bool", "whole", "number")
-        self.add(rasp.numerical(rasp.Aggregate(selector, _as_number(x), 0)), "number", 0, 0)
+        self.add(rasp.Aggregate(selector, x.sop, 0), "number", 0, 0)
+
+    def output(self) -> rasp.SOp:
+        """The last S-op, asked for as a number if it is a mean or a linear combination."""
+        last = self.items[-1]
+        return rasp.numerical(last.sop) if last.kind == "number" else last.sop
 
 
-def _as_number(item: Item) -> rasp.SOp:
-    return item.sop if item.kind == "number" else rasp.numerical(item.sop)
-
-
-def draw(rng: random.Random, config: SamplerConfig) -> rasp.Program | None:
-    """One draw, or None if its operations are too few or too many."""
-    state, count = _Draw(rng, config), rng.randint(config.min_ops, config.max_ops)
+def draw(rng: random.Random, config: SamplerConfig, count: int) -> rasp.Program | None:
+    """One draw of `count` operations, or None if what the last operation needs is more or fewer."""
+    state = _Draw(rng, config)
     names = [name for name in config.weights if name != "composite_selector"]
     weights = [config.weights[name] for name in names]
     for _ in range(config.max_ops):
         getattr(state, rng.choices(names, weights)[0])()
-        program = rasp.Program(state.items[-1].sop, config.tokens, config.max_seq_len, config.causal)
+        program = rasp.Program(state.output(), config.tokens, config.max_seq_len, config.causal)
         size = sum(node.line is not None and node.op not in ENCODINGS for node in program.nodes)
         if size == count:
             return program
