@@ -78,10 +78,10 @@ def is_number(value: Exact) -> bool:
     return isinstance(value, int | Fraction)
 
 
-def sort_key(value: Exact) -> tuple[int, Any]:
+def sort_key(value: Any) -> tuple[Any, ...]:
     """Orders any values: numbers, then strings, then tuples, then None."""
     if is_number(value):
-        return (0, value)
+        return (0, float(value), value)  # floats compare fast; the exact value decides where they are equal
     if isinstance(value, str):
         return (1, value)
     if isinstance(value, tuple):

@@ -151,9 +151,9 @@ class _Draw:
         self.indices = Item(rasp.INDICES, "whole", 0, config.max_seq_len - 1)
         self.items = [self.tokens, self.tokens, self.tokens, self.indices]
 
-    def pick(self, *kinds: str) -> Item:
-        """An S-op of one of these kinds, unused ones first."""
-        found = [item for item in self.items if item.kind in kinds]
+    def pick(self, *kinds: str, other: Item | None = None) -> Item:
+        """An S-op of one of these kinds that is not `other`, unused ones first."""
+        found = [item for item in self.items if item.kind in kinds and item is not other]
         if not found:
             found = [self.indices]
         weights = [4.0 if item.uses == 0 and item not in (self.tokens, self.indices) else 1.0 for item in found]
@@ -196,9 +196,12 @@ class _Draw:
         self.add(rasp.Map(function(text), x.sop), "whole", min(low, high), max(low, high))
 
     def sequence_map(self) -> None:
-        x, y = self.pick("whole", "bool"), self.pick("whole", "bool")
+        x = self.pick("whole", "bool")
+        y = self.pick("whole", "bool", other=x)
         both_bool = x.kind == y.kind == "bool"
-        text = self.rng.choice(("x and y", "x or y", "x + y") if both_bool else ("x * y", "x + y", "x - y", "x == y", "x > y"))
+        text = self.rng.choice(
+            ("x and y", "x or y", "x + y") if both_bool else ("x * y", "x + y", "x - y", "x == y", "x > y")
+        )
         kind = "bool" if text in ("x and y", "x or y", "x == y", "x > y") else "whole"
         ends = [x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high]
         low, high = {
@@ -209,7 +212,8 @@ class _Draw:
         self.add(rasp.SequenceMap(function(text, ("x", "y")), x.sop, y.sop), kind, low, high)
 
     def linear(self) -> None:
-        x, y = self.pick("whole", "bool", "number"), self.pick("whole", "bool", "number")
+        x = self.pick("whole", "bool", "number")
+        y = self.pick("whole", "bool", "number", other=x)
         a, b = (self.rng.choice((-3, -2, -1, 1, 2, 3)) for _ in range(2))
         self.add(rasp.LinearSequenceMap(a, b, x.sop, y.sop), "number", 0, 0)
 

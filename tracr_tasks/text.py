@@ -161,7 +161,9 @@ class _Reader:
         if max_seq_len is None:
             self.reasons.append(Reason(None, "no length: a line `max_seq_len = n` or the argument was expected"))
         if vocab is not None:
-            self.reasons += [Reason(None, text) for text in rasp.vocabulary_reasons(vocab, 1 if max_seq_len is None else max_seq_len)]
+            self.reasons += [
+                Reason(None, text) for text in rasp.vocabulary_reasons(vocab, 1 if max_seq_len is None else max_seq_len)
+            ]
         if self.reasons:
             raise ProgramError(self.reasons)
         assert isinstance(output, rasp.SOp) and vocab is not None and max_seq_len is not None

@@ -444,6 +444,8 @@ def numeric_only(inference: Inference) -> set[int]:
     return {
         place
         for place, ops in uses.items()
-        if set(ops) == {"numerical"} and inference.facts[place] is not None and not inference.nodes[place].is_selector
+        if set(ops) == {"numerical"}
+        and inference.facts[place] is not None
+        and not inference.nodes[place].is_selector
         and not inference.facts[place].may_be_none
     }

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ MAX_GRID = 4096
 """Cells of a table over bases; beyond it the dependence is forgotten."""
 MAX_VALUES = 4096
 """Values of one S-op; beyond it only the range is known."""
+MAX_SUMS = 1_000_000
+"""Sums of values that the set of means is taken from."""
 MAX_PAIRS = 65536
 """Pairs of values that a function of two is tabulated on."""
 
@@ -47,8 +50,8 @@ class Fact:
 
     @property
     def may_be_none(self) -> bool:
-        """Whether None is among the values."""
-        return self.values is not None and None in self.values
+        """Whether None is among the values (it is the last then)."""
+        return bool(self.values) and self.values[-1] is None  # type: ignore[index]
 
     @property
     def is_numeric(self) -> bool:
@@ -237,7 +240,9 @@ class Inference:
             shape = tuple(len(self.facts[b].values) for b in bases)
             for axis, b in enumerate(bases):
                 if b in self.lengths:  # the same at every position of a sequence
-                    codes = codes * shape[axis] + np.broadcast_to(along(range(shape[axis]), axis, shape), shape).reshape(-1)
+                    codes = codes * shape[axis] + np.broadcast_to(
+                        along(range(shape[axis]), axis, shape), shape
+                    ).reshape(-1)
             for axis, b in enumerate(bases):
                 if b not in self.injective:
                     continue
@@ -450,11 +455,19 @@ def mean_set(values: tuple[Any, ...], most: int) -> frozenset[Any] | None:
     """Every mean of 1 to `most` of these values, with repetition; None if they are too many."""
     if len(values) <= 1 or most == 1:
         return frozenset(values)
-    means, sums = set(values), set(values)
+    scale = lcm(*(value.denominator for value in values))
+    first = np.array([int(value * scale) for value in values])
+    if np.abs(first).max() * most * scale > 2**52:
+        return None
+    sums, means = first, [np.stack([first, np.full_like(first, scale)])]
     for count in range(2, most + 1):
-        sums = {s + v for s in sums for v in values}
-        means |= {reduced(Fraction(s) / count) for s in sums}
-        if len(sums) * len(values) > MAX_PAIRS or len(means) > MAX_VALUES:
+        if len(sums) * len(first) > MAX_SUMS:
             return None
-    return frozenset(means)
-
+        sums = np.unique(sums[:, None] + first)
+        means.append(np.stack([sums, np.full_like(sums, scale * count)]))
+    parts = np.concatenate(means, axis=1)
+    parts = parts // np.gcd(parts[0], parts[1])
+    distinct = np.unique(parts, axis=1)
+    if distinct.shape[1] > MAX_VALUES:
+        return None
+    return frozenset(reduced(Fraction(*pair)) for pair in distinct.T.tolist())
