@@ -190,9 +190,9 @@ class _Batch:
                     errors.append((q, k, error))
         chosen = relation[queries.codes[:, :, None], keys.codes[:, None, :]]
         everywhere = self.valid[:, :, None] & self.valid[:, None, :]
-        for q, k, error in errors:
+        for q, k, failure in errors:
             if ((queries.codes == q)[:, :, None] & (keys.codes == k)[:, None, :] & everywhere).any():
-                raise error
+                raise failure
         return (chosen == 1) & self.pairs
 
     def aggregate(self, default: Exact, chosen: np.ndarray, x: Column) -> Column:
@@ -232,7 +232,7 @@ class _Batch:
         return [bounded(reduced(Fraction(key // width, (key % width) * scale))) for key in used.tolist()], out
 
 
-# --- the function hash -------------------------------------------------------------------------------------------------
+# the function hash
 
 
 @lru_cache(maxsize=64)

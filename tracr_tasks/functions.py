@@ -255,7 +255,7 @@ def _build_item(tree: ast.Subscript, params: tuple[str, ...]) -> Closure:
         value = whole(arguments)
         if not isinstance(value, tuple) or not isinstance(place, int):
             raise TypeError("[] needs a tuple and a whole number")
-        return value[place]  # type: ignore[no-any-return]
+        return value[place]
 
     return run
 

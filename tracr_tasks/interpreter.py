@@ -131,7 +131,7 @@ def mean(values: list[Any], default: Exact) -> Exact:
     if not values:
         return default
     if all(value == values[0] for value in values):
-        return values[0]  # type: ignore[no-any-return]
+        return values[0]
     if not all(is_number(value) for value in values):
         raise ProgramError([Reason(None, f"a mean is over numbers, not {[plain(value) for value in values]}")])
     return bounded(reduced(sum(values) * Fraction(1, len(values))))

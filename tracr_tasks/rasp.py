@@ -206,7 +206,7 @@ class Program:
     def __post_init__(self) -> None:
         object.__setattr__(self, "vocab", tuple(plain(exact(token)) for token in self.vocab))
         reasons = [Reason(None, text) for text in vocabulary_reasons(self.vocab, self.max_seq_len)]
-        if not isinstance(self.output, SOp):
+        if not issubclass(type(self.output), SOp):
             reasons.append(Reason(None, "the output of a program is an S-op"))
         if reasons:
             raise ProgramError(reasons)
@@ -262,7 +262,9 @@ def vocabulary_reasons(vocab: Sequence[Value], max_seq_len: int) -> list[str]:
     """Why a vocabulary and a length cannot be a program's inputs; empty if they can."""
     names = [format_value(token) for token in vocab]
     reasons = [
-        f"the vocabulary must not hold {name!r}: it is the compiler's" for name in dict.fromkeys(names) if name in RESERVED
+        f"the vocabulary must not hold {name!r}: it is the compiler's"
+        for name in dict.fromkeys(names)
+        if name in RESERVED
     ]
     reasons += [f"the vocabulary holds {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if None in vocab:

@@ -123,7 +123,7 @@ def fits(compiled: CompiledProgram, config: SamplerConfig) -> bool:
     )
 
 
-# --- drawing -----------------------------------------------------------------------------------------------------------
+# drawing
 
 
 @dataclass(eq=False)
@@ -132,7 +132,7 @@ class Item:
 
     sop: rasp.SOp
     kind: str
-    """`words` (strings), `whole` (small whole numbers), `bool` (0 or 1) or `number` (a mean or a linear combination)."""
+    """`words` (strings), `whole` (small whole numbers), `bool` (0 or 1) `number` (a mean or linear combination)."""
     low: int
     high: int
     uses: int = 0
@@ -270,7 +270,7 @@ def draw(rng: random.Random, config: SamplerConfig, count: int) -> rasp.Program 
     return None
 
 
-# --- rejecting ---------------------------------------------------------------------------------------------------------
+# rejecting
 
 
 @lru_cache(maxsize=16)

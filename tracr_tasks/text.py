@@ -33,7 +33,7 @@ CALL = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)\s*\((.*)\)", re.DOTALL)
 HEADER = ("vocab", "max_seq_len", "attention")
 
 
-# --- writing -----------------------------------------------------------------------------------------------------------
+# writing
 
 
 def format_program(program: rasp.Program, header: bool = True) -> str:
@@ -62,7 +62,7 @@ def format_node(node: Node, nodes: Sequence[Node]) -> str:
     return f"{node.op}({', '.join(parts)})"
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
+# reading
 
 
 def parse_program(
@@ -161,9 +161,8 @@ class _Reader:
         if max_seq_len is None:
             self.reasons.append(Reason(None, "no length: a line `max_seq_len = n` or the argument was expected"))
         if vocab is not None:
-            self.reasons += [
-                Reason(None, text) for text in rasp.vocabulary_reasons(vocab, 1 if max_seq_len is None else max_seq_len)
-            ]
+            length = 1 if max_seq_len is None else max_seq_len
+            self.reasons += [Reason(None, text) for text in rasp.vocabulary_reasons(vocab, length)]
         if self.reasons:
             raise ProgramError(self.reasons)
         assert isinstance(output, rasp.SOp) and vocab is not None and max_seq_len is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracr_tasks.compiler.components import Head, Neurons, Read, Variable, Write
+from tracr_tasks.compiler.components import Component, Head, Neurons, Read, Variable, Write
 from tracr_tasks.compiler.lower import Lowered
 from tracr_tasks.compiler.schedule import Layer
 from tracr_tasks.exact import format_value
@@ -116,8 +116,10 @@ def _variables(lowered: Lowered, layers: Sequence[Layer]) -> Iterable[Variable]:
         if variable is not None:
             yield variable
     for layer in layers:
-        for component in (*layer.heads, *layer.groups):
-            yield from (variable for variable, _ in component.writes)
+        components: tuple[Component, ...] = (*layer.heads, *layer.groups)
+        for component in components:
+            writes: tuple[Write, ...] = component.writes
+            yield from (variable for variable, _ in writes)
     yield lowered.output[0]
 
 
@@ -146,7 +148,7 @@ def _attention(heads: Sequence[Head], stream: Stream, length: int) -> dict[str, 
     qk = max((head.width + head.everywhere + 1 for head in heads), default=0)
     vo = max((len(head.bos_value) for head in heads), default=0)
     n, d, d_head = len(heads), stream.size, max(qk, vo)
-    out = {name: np.zeros((n, d, d_head)) for name in ("W_Q", "W_K", "W_V")}
+    out: dict[str, np.ndarray] = {name: np.zeros((n, d, d_head)) for name in ("W_Q", "W_K", "W_V")}
     out |= {name: np.zeros((n, d_head)) for name in ("b_Q", "b_K", "b_V")}
     out |= {"W_O": np.zeros((n, d_head, d)), "b_O": np.zeros(d)}
     temperature = 2 * math.log(2 * length / LEAKAGE)

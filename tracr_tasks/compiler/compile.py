@@ -90,7 +90,7 @@ class CompiledProgram:
     def decode(self, logits: Float[Tensor, "batch pos d_vocab_out"]) -> list[list[Value]]:
         """The values that logits stand for, at every position after BOS."""
         if self.output_values is None:
-            return logits[:, 1:, 0].tolist()  # type: ignore[no-any-return]
+            return logits[:, 1:, 0].tolist()
         return [[self.output_values[i] for i in row] for row in logits[:, 1:].argmax(-1).tolist()]
 
 
@@ -124,8 +124,8 @@ def _compiled(program: Program, lowered: Lowered, assembled: Assembled) -> Compi
 def provenance(nodes: Sequence[Node], places: Sequence[tuple[int, str]]) -> dict[str, tuple[str, ...]]:
     """Components by line. A selector's are the heads that use it; an annotation has none of its own."""
     names: dict[int, list[str]] = {place: [] for place in range(len(nodes))}
-    for node, component in places:
-        names[node].append(component)
+    for owner, component in places:
+        names[owner].append(component)
     for place in reversed(range(len(nodes))):
         node = nodes[place]
         for arg in node.args:

@@ -98,7 +98,7 @@ class Lowering:
         values: tuple[Exact, ...] = variable.values or ()
         return (variable, np.eye(variable.size)), values + ((None,) if self.facts[last].may_be_none else ())
 
-    # --- representations -------------------------------------------------------------------------------------------
+    # representations
 
     def source(self, place: int) -> int:
         """The S-op behind encoding annotations."""
@@ -161,7 +161,7 @@ class Lowering:
         rows: dict[Exact, np.ndarray] = dict(zip(variable.values or (), np.eye(variable.size), strict=True))
         return variable, rows | {None: np.zeros(variable.size)}
 
-    # --- operations ------------------------------------------------------------------------------------------------
+    # operations
 
     def lower(self, place: int) -> None:
         """Lower one node."""
@@ -330,7 +330,7 @@ class Lowering:
         read = self.number(source)
         variable = self.numbers[place] = Variable(self.label(place))
         writes: tuple[Write, ...] = ((variable, np.ones((1, 1))),)
-        bos = np.array([float(plain(default)) if is_number(default) else 0.0])  # type: ignore[arg-type]
+        bos = np.array([float(plain(default)) if is_number(default) else 0.0])
         values: Read = read
         if not selector.never_empty and not is_number(default):
             empty = self.empties[place] = Variable(f"{self.label(place)}.empty")
@@ -340,7 +340,7 @@ class Lowering:
         self.noise[place] = self.error(source)
         self.add(self.head(place, selector, (values,), bos, writes))
 
-    # --- heads -----------------------------------------------------------------------------------------------------
+    # heads
 
     def head(
         self,

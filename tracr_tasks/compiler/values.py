@@ -129,7 +129,7 @@ class Inference:
                     raise refusal("a constant none cannot be compiled")
                 return Fact((node.params[0],), (), np.zeros((), dtype=np.int64))
             case "numerical" | "categorical":
-                return args[0]  # type: ignore[no-any-return]
+                return args[0]
             case "map":
                 return self.pointwise(place, node.params[0], node.args)
             case "sequence_map":
@@ -146,7 +146,7 @@ class Inference:
                 return self.aggregate(place, node, args[0])
         raise AssertionError(f"no rule for {node.op}")
 
-    # --- functions of values at one position -----------------------------------------------------------------------
+    # functions of values at one position
 
     def grid(self, places: Sequence[int]) -> tuple[tuple[int, ...], list[np.ndarray], np.ndarray] | None:
         """The joint table of some S-ops: bases, flat codes of each, and which cells can occur; None if too large."""
@@ -252,7 +252,7 @@ class Inference:
                     return True
         return False
 
-    # --- selectors -------------------------------------------------------------------------------------------------
+    # selectors
 
     def select(self, node: Node) -> Term:
         """The one term of a select."""
@@ -315,7 +315,7 @@ class Inference:
             return self.selector(())
         return self.selector((self.term(keys, queries, lambda k, q: checks[0](k, q) or checks[1](k, q)),))
 
-    # --- operations across positions -------------------------------------------------------------------------------
+    # operations across positions
 
     def width(self, place: int, selector: SelectorFact) -> Fact:
         """The fact of a selector's width."""
