@@ -23,7 +23,7 @@ from zoo.stack import initial_params, member_weights, target_config
 from zoo.target import Vocab
 from zoo.train import train_stack
 
-Member = tuple[ZooRow, TargetConfig, Float[np.ndarray, " n_params"]]
+Member = tuple[ZooRow, TargetConfig, Float[np.ndarray, " _"]]
 """A finished target: index row, architecture, flat weights."""
 
 

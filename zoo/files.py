@@ -111,7 +111,7 @@ def read_header(path: Path, error: type[InputError] = InputError) -> Header:
     where = shown(path, 300)
     with path.open("rb") as file:
         head = file.read(8)
-        if head.startswith(PICKLE_STARTS) and not head[4:].endswith(b"\0\0\0\0"):
+        if head.startswith(PICKLE_STARTS) and any(head[3:]):
             raise error(f"{where}: a pickle or zip, refused unread, expected safetensors; {HOW_TO_CONVERT}")
         if len(head) < 8:
             raise error(f"{where}: {size} bytes, expected a safetensors file")

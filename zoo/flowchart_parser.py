@@ -73,7 +73,7 @@ def _tree(words: _Words, depth: int) -> Tree:
 def _condition(words: _Words) -> Condition:
     word = words.take("a condition")
     if word == "pos":
-        position = _number(words.take("a position"), words)
+        position = _number(words.take("a position"), words, "a position")
         words.keyword("is")
         return At(position, _name(words.take("a token"), words, "a token"))
     if word == "has":
@@ -89,7 +89,7 @@ def _name(word: str, words: _Words, expected: str) -> str:
     return word
 
 
-def _number(word: str, words: _Words, expected: str = "a number") -> int:
+def _number(word: str, words: _Words, expected: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) <= 6):
         raise _refusal(f"word {words.next}: got {word[:40]!r}, expected {expected}")
     return int(word)

@@ -99,7 +99,7 @@ def write_shard(
     directory: Path,
     name: str,
     spec: str,
-    members: Sequence[tuple[ZooRow, TargetConfig, Float[np.ndarray, " n_params"]]],
+    members: Sequence[tuple[ZooRow, TargetConfig, Float[np.ndarray, " _"]]],
     failures: Sequence[Failure],
 ) -> None:
     """Write one chunk; the same members give the same bytes. Each row's place must already be right (`place`)."""

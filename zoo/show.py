@@ -37,9 +37,9 @@ def show_zoo(directory: Path | str, console: Console | None = None) -> None:
 
 
 def counts_table(zoo: Zoo) -> Table:
-    """Targets by regime and split, architectures, size and accuracy."""
+    """Targets by regime and split; orbits of relabelling, architectures, numbers in a target, mean accuracy."""
     table = Table(title=f"{zoo.directory}: {len(zoo)} targets", title_justify="left")
-    for name in ("regime", *SPLITS, "all", "structures", "architectures", "parameters", "accuracy"):
+    for name in ("regime", *SPLITS, "all", "orbits", "shapes", "numbers", "accuracy"):
         table.add_column(name, justify="left" if name == "regime" else "right")
     for regime in REGIMES:
         rows = zoo.rows(regime=regime)
@@ -55,7 +55,7 @@ def counts_table(zoo: Zoo) -> Table:
             str(len(rows)),
             str(structures or "-"),
             str(len({row.family for row in rows})),
-            f"{sizes[0]:,} to {sizes[-1]:,}",
+            f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,}-{sizes[-1]:,}",
             f"{mean(accuracies):.4f}" if accuracies else "-",
         )
     return table

@@ -45,8 +45,6 @@ class ZooSpec:
     """Multiplies the three counts."""
     chunk: int = 128
     """Targets built at once, and in one shard."""
-    max_params: int = 2_000_000
-    """Compiled targets with more numbers than this are drawn again."""
     flowcharts: FlowchartConfig = field(default_factory=FlowchartConfig)
     """What the trained targets learn."""
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -54,7 +52,7 @@ class ZooSpec:
     architectures: tuple[Architecture, ...] = (Architecture(),)
     """Shapes of trained and untrained targets; chunks take them in turn."""
     programs: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of tracr_tasks.SamplerConfig that differ from its defaults."""
+    """Fields of `tracr_tasks.SamplerConfig` that differ from its defaults; bounds on size are among them."""
 
     def __post_init__(self) -> None:
         for name in REGIMES:
@@ -63,9 +61,8 @@ class ZooSpec:
                 raise InputError(f"spec: {name} = {count!r}, expected 0 to {MAX_COUNT}")
         if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise InputError(f"spec: seed = {self.seed!r}, expected 0 to 2^63 - 1")
-        for name, low, high in (("chunk", 1, 4_096), ("max_params", 1, 50_000_000)):
-            if type(value := getattr(self, name)) is not int or not low <= value <= high:
-                raise InputError(f"spec: {name} = {value!r}, expected {low} to {high}")
+        if type(self.chunk) is not int or not 1 <= self.chunk <= 4_096:
+            raise InputError(f"spec: chunk = {self.chunk!r}, expected 1 to 4096")
         if not 0 < self.size <= 1_000:
             raise InputError(f"spec: size = {self.size!r}, expected more than 0, at most 1000")
         if not 0 < (total := sum(self.count(regime) for regime in REGIMES)) <= MAX_COUNT:
@@ -164,7 +161,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     allowed = (int, float) if hint is float else (hint,)
     if type(value) not in allowed:
         raise InputError(f"{where} = {value!r}, expected {hint.__name__}")
-    return value
+    return hint(value)
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -145,7 +145,7 @@ def _attention(
         matrix = params[f"blocks.{layer}.attn.W_{side}"].transpose(1, 2).flatten(2)
         flat = torch.bmm(source.flatten(1, 2), matrix)
         sides.append(flat.view(n_models * batch, -1, config.n_heads, config.d_head).transpose(1, 2))
-    mixed = functional.scaled_dot_product_attention(*sides)
+    mixed = functional.scaled_dot_product_attention(sides[0], sides[1], sides[2])
     mixed = mixed.transpose(1, 2).reshape(n_models, -1, config.n_heads * config.d_head)
     out = torch.bmm(mixed, params[f"blocks.{layer}.attn.W_O"].flatten(1, 2))
     return out.view(n_models, batch, -1, config.d_model)

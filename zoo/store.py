@@ -26,6 +26,7 @@ from tracr_tasks.transformer import TargetConfig
 from zoo.files import memory_map, read_json, shown, write_atomic
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
+from zoo.padding import crop_layers
 from zoo.rows import INDEX_FILE, ZooRow, read_index, write_index
 from zoo.shard import SHARD_DIR, SUFFIX, Shard, layout_of, read_shard, row_sha256, shard_path, unflatten
 from zoo.spec import REGIMES
@@ -33,7 +34,7 @@ from zoo.target import Target, Vocab
 from zoo.target_files import config_from_json
 
 if TYPE_CHECKING:
-    from tracr_tasks import Program
+    from tracr_tasks.rasp import Program
 
 LAYOUT_FILE = "layout.json"
 
@@ -123,10 +124,12 @@ class Zoo:
         return flat
 
     def target(self, target_id: str, *, check: bool = False) -> Target:
-        """A target, ready to run (see `flat` for what is raised)."""
+        """A target in the shape it was made in, ready to run (see `flat` for what is raised)."""
         row = self.row(target_id)
         config = self.families[row.family]
         weights = unflatten(config, self.flat(target_id, check=check))
+        if "layers" in row.labels:
+            config, weights = crop_layers(config, weights, [(h, k, m) for h, k, m in row.labels["layers"]])
         return Target(config, weights, Vocab(row.input_names, row.output_names))
 
     def program(self, target_id: str) -> Flowchart | Program | None:
@@ -154,7 +157,7 @@ def program_of(row: ZooRow) -> Flowchart | Program | None:
     if row.kind == "flowchart":
         return parse_flowchart(row.text, json.loads(row.program_vocab), row.output_names, row.max_seq_len)
     if row.kind == "rasp":
-        from tracr_tasks import parse_program
+        from tracr_tasks.text import parse_program
 
         return parse_program(row.text, json.loads(row.program_vocab), row.max_seq_len, row.causal)
     return None

@@ -13,6 +13,7 @@ import numpy as np
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, shapes
 from zoo.files import HOW_TO_CONVERT, read_header, read_tensor, shown
+from zoo.padding import LayerSizes, ragged_shapes
 
 CONFIG_FILE, WEIGHTS_FILE, VOCAB_FILE = "config.json", "model.safetensors", "vocab.json"
 MAX_PARAMETERS = 200_000_000
@@ -110,19 +111,17 @@ def check_weights(config: TargetConfig, arrays: Mapping[str, np.ndarray], path: 
         )
     if extra := sorted(set(arrays) - set(expected)):
         raise TargetError(f"{where}: tensor '{shown(extra[0])}' is unexpected for {config.n_layers} layers")
-    largest = {"n_heads": 0, "d_head": 0, "d_mlp": 0}
-    for layer in range(config.n_layers):
-        for field, size in _layer_sizes(config, arrays, layer, where).items():
-            largest[field] = max(largest[field], size)
-    for name, shape in _ragged_shapes(config, arrays).items():
+    sizes = [_layer_sizes(config, arrays, layer, where) for layer in range(config.n_layers)]
+    for name, shape in ragged_shapes(config, sizes).items():
         if arrays[name].shape != shape:
             raise TargetError(f"{where}: tensor '{name}' has shape {list(arrays[name].shape)}, expected {list(shape)}")
-    for field, size in largest.items():
-        if config.n_layers and size != getattr(config, field):
-            raise TargetError(f"{where}: the largest {field} of a layer is {size}, expected {getattr(config, field)}")
+    for i, field in enumerate(("n_heads", "d_head", "d_mlp")):
+        expected = getattr(config, field)
+        if sizes and (largest := max(size[i] for size in sizes)) != expected:
+            raise TargetError(f"{where}: the largest {field} of a layer is {largest}, expected {expected}")
 
 
-def _layer_sizes(config: TargetConfig, arrays: Mapping[str, np.ndarray], layer: int, where: str) -> dict[str, int]:
+def _layer_sizes(config: TargetConfig, arrays: Mapping[str, np.ndarray], layer: int, where: str) -> LayerSizes:
     """Heads, head width and neurons of a layer, from its W_Q and W_in."""
     for name, rank in (("attn.W_Q", 3), ("mlp.W_in", 2)):
         if (got := arrays[f"blocks.{layer}.{name}"]).ndim != rank:
@@ -135,17 +134,4 @@ def _layer_sizes(config: TargetConfig, arrays: Mapping[str, np.ndarray], layer: 
             raise TargetError(
                 f"{where}: tensor 'blocks.{layer}.{name}' has {field} {size}, expected at most {getattr(config, field)}"
             )
-    return sizes
-
-
-def _ragged_shapes(config: TargetConfig, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors, given each layer's own sizes."""
-    out = dict(shapes(config))
-    d = config.d_model
-    for layer in range(config.n_layers):
-        at = f"blocks.{layer}."
-        h, _, k = arrays[at + "attn.W_Q"].shape
-        m = arrays[at + "mlp.W_in"].shape[1]
-        out |= {at + f"attn.W_{side}": (h, d, k) for side in "QKV"} | {at + f"attn.b_{side}": (h, k) for side in "QKV"}
-        out |= {at + "attn.W_O": (h, k, d), at + "mlp.W_in": (d, m), at + "mlp.b_in": (m,), at + "mlp.W_out": (m, d)}
-    return out
+    return heads, d_head, sizes["d_mlp"]

@@ -117,8 +117,8 @@ def _program_problems(row: ZooRow) -> Iterator[str]:
             yield f"'{row.id}': the text of its program is not canonical"
         if program.function_hash() != row.function_hash:
             yield f"'{row.id}': its program has function hash {program.function_hash()}, expected {row.function_hash}"
-        if isinstance(program, Flowchart) and program.structure_hash() != row.structure_hash:
-            yield f"'{row.id}': its program has structure hash {program.structure_hash()}, expected {row.structure_hash}"
+        if isinstance(program, Flowchart) and (got := program.structure_hash()) != row.structure_hash:
+            yield f"'{row.id}': its program has structure hash {got}, expected {row.structure_hash}"
     if split_of(row.function_hash, row.structure_hash) != row.split:
         yield f"'{row.id}': its split is {row.split}, expected {split_of(row.function_hash, row.structure_hash)}"
 
