@@ -21,6 +21,7 @@ if compgen -G '.whl/*.whl' >/dev/null && [ ! -d /tmp/site ]; then
   python3 -m pip install -q --no-index --no-deps --no-compile --target /tmp/site .whl/*.whl
 fi
 export PYTHONPATH="$PWD:/tmp/site" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" PYTHONUNBUFFERED=1
+export TQDM_DISABLE= TQDM_MININTERVAL=20 # a line of progress now and then, though standard error is no terminal
 
 unpack() { # NAME: put what an earlier piece made under WORK, unless it is there already
   [ -d "$WORK/$1" ] || ! compgen -G "$IN/$1.tar.*" >/dev/null || cat "$IN/$1".tar.* | tar -x -C "$WORK"

@@ -232,7 +232,7 @@ def run_zoo_verify(config: ZooVerifyConfig) -> None:
         say(problem)
     if not report.ok:
         raise ZooError(
-            f"{config.zoo}: {len(report.problems)} problems; `weight-oracle zoo build` restores what is damaged"
+            f"{config.zoo}: {len(report.problems)} problem(s); `weight-oracle zoo build` restores what is damaged"
         )
     say(f"{config.zoo}: {report.targets} targets in {report.shards} shards are sound; {report.run} of them were run")
 

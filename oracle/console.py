@@ -85,9 +85,11 @@ def say_error(text: str) -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep the bars, advice and warnings of the libraries below out of the output while a command runs."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    """Keep the libraries' bars, advice and warnings out of the output while a command runs, and every bar out of a
+    standard error that is no terminal. Works on libraries that are imported inside."""
+    wanted = QUIET if sys.stderr.isatty() else QUIET | {"TQDM_DISABLE": "1"}
+    added = [name for name in wanted if name not in os.environ]
+    os.environ.update({name: wanted[name] for name in added})
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -97,3 +99,5 @@ def quiet_libraries() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+            for name in added:
+                os.environ.pop(name, None)

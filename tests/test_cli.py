@@ -401,6 +401,19 @@ def test_reader_of_the_output_goes_away() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_bars_and_advice_stay_out_of_a_pipe() -> None:
+    code = (
+        "import os, sys; from oracle import console; before = dict(os.environ)\n"
+        "with console.quiet_libraries():\n"
+        "    import tqdm; list(tqdm.tqdm(range(3))); os.system('echo $HF_HUB_DISABLE_PROGRESS_BARS')\n"
+        "assert dict(os.environ) == before"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TQDM_")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 def test_markdown_is_plain_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
