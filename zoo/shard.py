@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -59,13 +61,14 @@ def family_of(config: TargetConfig) -> str:
     return f"d{c.d_model}-l{c.n_layers}-h{c.n_heads}x{c.d_head}-m{c.d_mlp}-v{c.d_vocab}x{c.d_vocab_out}-{digest}"
 
 
-def layout_of(config: TargetConfig) -> list[tuple[str, tuple[int, ...], int]]:
+@lru_cache(maxsize=1_024)
+def layout_of(config: TargetConfig) -> tuple[tuple[str, tuple[int, ...], int], ...]:
     """(name, shape, offset) of every tensor in a flat row."""
     out, offset = [], 0
     for name, shape in shapes(config).items():
         out.append((name, shape, offset))
         offset += prod(shape)
-    return out
+    return tuple(out)
 
 
 def row_length(config: TargetConfig) -> int:
@@ -136,7 +139,7 @@ def read_shard(path: Path) -> Shard:
         spec = str(fields["spec"])
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise ZooError(f"{where}: metadata is not that of a shard ({shown(problem)})") from None
-    counts = {family: sum(row.family == family for row in rows) for family in families}
+    counts = Counter(row.family for row in rows)
     for family, config in families.items():
         entry = header.tensors.get(family)
         expected = (counts[family], row_length(config))

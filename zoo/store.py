@@ -11,6 +11,7 @@ target of the same regime had before.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -93,6 +94,11 @@ class Zoo:
         asked = {field: value for field, value in wanted.items() if value is not None}
         return [row for row in self if all(getattr(row, field) == value for field, value in asked.items())]
 
+    def content_hash(self) -> str:
+        """sha256 over the ids and the weights' hashes of all targets, in order: two zoos with one hash are one zoo."""
+        lines = "\n".join(f"{row.id} {row.sha256} {row.function_hash}" for row in self)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
     def row(self, target_id: str) -> ZooRow:
         """The index row of a target.
 
@@ -145,10 +151,10 @@ class Zoo:
         key = (row.shard, row.family)
         if key not in self._matrices:
             path = shard_path(self.directory, row.shard)
-            entry = read_shard(path).header.tensors.get(row.family)
-            if entry is None:
+            for family, entry in read_shard(path).header.tensors.items():
+                self._matrices[row.shard, family] = memory_map(path, entry)
+            if key not in self._matrices:
                 raise ZooError(f"{shown(path, 300)}: no family '{shown(row.family)}', which the index names")
-            self._matrices[key] = memory_map(path, entry)
         return self._matrices[key]
 
 

@@ -148,9 +148,17 @@ def _run_problems(zoo: Zoo, row: ZooRow) -> Iterator[str]:
     said = target.answers(target.encode(inputs))
     for sequence, answers in zip(inputs, said, strict=True):
         expected = [format_value(value) for value in program.run([names[name] for name in sequence])]
-        if answers != expected:
+        if not all(_same(*pair) for pair in zip(answers, expected, strict=True)):
             yield f"'{row.id}': on {sequence} the target says {answers}, its program {expected}"
             return
+
+
+def _same(answer: str, expected: str) -> bool:
+    """Whether two answers are one, numbers up to the rounding of float32."""
+    try:
+        return abs(float(answer) - float(expected)) <= 1e-4 * max(1.0, abs(float(expected)))
+    except ValueError:  # not two numbers
+        return answer == expected
 
 
 def flowchart_accuracy(target: Target, chart: Flowchart) -> float:

@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracr_tasks.errors import TargetError
+from tracr_tasks.exact import format_value
 from tracr_tasks.transformer import TargetConfig, forward, shapes
 from zoo.files import safetensors_bytes
 from zoo.padding import pad_layers
@@ -94,7 +96,7 @@ def test_padding_refuses_to_change_a_norm() -> None:
 
 
 def test_numbers_have_their_simplest_name() -> None:
-    assert [number_name(v) for v in (2.0000002, 0.33333334, -0.5, 1e-7, 3.14159)] == [
+    assert [number_name(v) for v in (2.0000002, 0.33333334, -0.5, 1e-7, 3.14159265)] == [
         "2",
         repr(1 / 3),
         "-0.5",
@@ -252,3 +254,9 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
             Target.load(path)
     with pytest.raises(TargetError, match=r"model\.safetensors: no such file"):
         Target.load(tmp_path)
+
+
+@given(st.fractions(-10, 10, max_denominator=120))
+def test_numbers_are_named_after_the_fraction_they_are_close_to(value: Fraction) -> None:
+    expected = value.numerator if value.denominator == 1 else float(value)
+    assert number_name(float(np.float32(float(value))) + 1e-7) == format_value(expected)
