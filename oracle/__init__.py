@@ -1,0 +1,35 @@
+"""The weight oracle: an encoder of weights, a LoRA-tuned language model that reads them, questions and grading.
+
+    from oracle import WeightOracle
+
+    WeightOracle.from_pretrained().ask(target, "What does this model compute?")
+
+What the command line does is in functions of the same names: `oracle.base.pretrain`, `oracle.train.train`,
+`oracle.evaluate.evaluate`, `oracle.quickstart.quickstart`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oracle.encoder import WeightEncoder
+    from oracle.evaluate import Report
+    from oracle.oracle import Answer, WeightOracle
+
+_HOME = {
+    "Answer": "oracle.oracle",
+    "Report": "oracle.evaluate",
+    "WeightEncoder": "oracle.encoder",
+    "WeightOracle": "oracle.oracle",
+}
+
+__all__ = ["Answer", "Report", "WeightEncoder", "WeightOracle"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: importing the package imports nothing heavy."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""The attention block that the encoder mixes and pools its tokens with."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm attention from `x` to `memory` (to itself if none is given) followed by a GELU MLP."""
+
+    def __init__(self, width: int, n_heads: int):
+        super().__init__()
+        self.n_heads, self.scale = n_heads, (width // n_heads) ** -0.5
+        self.norm_x, self.norm_memory, self.norm_mlp = (nn.LayerNorm(width) for _ in range(3))
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+
+    def _split(self, x: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch heads n d_head"]:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query width"],
+        mask: Bool[Tensor, "batch key"],
+        memory: Float[Tensor, "batch key width"] | None = None,
+    ) -> Float[Tensor, "batch query width"]:
+        """x after attention and MLP; keys where `mask` is False are not seen."""
+        read = self.norm_x(x)
+        seen = read if memory is None else self.norm_memory(memory)
+        keys, values = self.key_value(seen).chunk(2, -1)
+        scores = self._split(self.query(read)) @ self._split(keys).transpose(-1, -2) * self.scale
+        hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -torch.inf)
+        mixed = (scores + hidden[:, None, None]).softmax(-1).to(scores.dtype) @ self._split(values)
+        x = x + self.out(mixed.transpose(1, 2).flatten(-2))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def gather_valid(
+    tokens: Float[Tensor, "batch n width"], mask: Bool[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch m width"], Bool[Tensor, "batch m"]]:
+    """The same tokens with the valid ones first, cut to the longest row: padding costs nothing afterwards."""
+    n = int(mask.sum(1).max())
+    order = torch.argsort(~mask, dim=1, stable=True)[:, :n]
+    return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1])), mask.gather(1, order)

@@ -1,0 +1,187 @@
+"""The house base model: a small stock Qwen3 that grew up on programs and on questions with the program in the context.
+
+It makes the default work offline and from nothing. The same model answers from the source in the context (the ceiling of
+what it can say about weights) and, with the encoder and a LoRA adapter, from weights.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from oracle.config import BaseConfig
+from oracle.questions import Subject, draw, one_of_each
+from oracle.reader import Reader
+from oracle.subjects import fresh_subjects
+from oracle.template import PLACEHOLDER, from_source
+from zoo.files import write_atomic
+
+PAD, EOS = "<|pad|>", "<|eos|>"
+ATTENTION = "eager"
+"""For texts of a hundred tokens on a CPU two to three times faster, forward and backward, than the fused kernel."""
+
+
+def pretrain(config: BaseConfig) -> Path:
+    """Sample programs, train the tokenizer, train the model on questions about them, save both under `config.out`."""
+    torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("medium")
+    subjects = fresh_subjects(config.n_programs, config.seed)
+    n_held_back = min(200, len(subjects) // 10)
+    held_back, training = subjects[:n_held_back], subjects[n_held_back:]
+    tokenizer = train_tokenizer(example_texts(training, config.seed), config.vocab_size)
+    reader = Reader(new_model(config, len(tokenizer)), tokenizer)
+    fit(reader, training, config)
+    accuracy = source_accuracy(reader, held_back, config.seed)
+    save(reader, config, accuracy)
+    return config.out
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Any:
+    """A byte-level BPE tokenizer; any text survives it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, EOS, PLACEHOLDER],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=EOS,
+        additional_special_tokens=[PLACEHOLDER],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def new_model(config: BaseConfig, vocab_size: int) -> torch.nn.Module:
+    """A Qwen3 with random weights."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(config.seed)
+    shape = Qwen3Config(
+        vocab_size=vocab_size,
+        hidden_size=config.d_model,
+        intermediate_size=config.d_mlp,
+        num_hidden_layers=config.n_layers,
+        num_attention_heads=config.n_heads,
+        num_key_value_heads=config.n_heads,
+        head_dim=config.d_model // config.n_heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        attn_implementation=ATTENTION,
+    )
+    model: torch.nn.Module = Qwen3ForCausalLM(shape)
+    return model
+
+
+def example_texts(subjects: Sequence[Subject], seed: int) -> list[str]:
+    """Texts that the tokenizer is trained on."""
+    rng = random.Random(seed)
+    return [
+        from_source(q.text, s.text) + f" {q.truth}"
+        for s in subjects
+        for q in one_of_each(s, rng, test=rng.random() < 0.3)
+    ]
+
+
+def text_batches(subjects: Sequence[Subject], config: BaseConfig) -> Iterator[tuple[list[str], list[str]]]:
+    """Endless batches of prompts and answers; a quarter shows the program alone, as text to be written."""
+    rng = random.Random(config.seed + 1)
+    while True:
+        prompts, answers = [], []
+        for subject in rng.choices(subjects, k=config.batch):
+            question = draw(subject, 2, rng)[-1]
+            alone = rng.random() < 0.25
+            prompts.append("Program:" if alone else from_source(question.text, subject.text))
+            answers.append(subject.text if alone else question.truth)
+        yield prompts, answers
+
+
+def linear_schedule(config_minutes: float, max_steps: int) -> Callable[[int, float], float]:
+    """Share of the peak rate at a step and a time in minutes: warm-up over 50 steps, then linear decay to zero."""
+
+    def share(step: int, minutes: float) -> float:
+        return min(1.0, (step + 1) / 50) * max(0.0, 1 - max(minutes / config_minutes, step / max_steps))
+
+    return share
+
+
+def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None:
+    """Train on whole texts, questions and answers, within the budget of minutes and steps."""
+    model = reader.model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01, betas=(0.9, 0.98))
+    rate, start = linear_schedule(config.minutes, config.max_steps), time.monotonic()
+    batches = text_batches(subjects, config)
+    with tqdm(
+        total=config.minutes,
+        unit="min",
+        desc="house model",
+        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}",
+    ) as bar:
+        for step in range(config.max_steps):
+            minutes = (time.monotonic() - start) / 60
+            if minutes >= config.minutes:
+                break
+            optimizer.param_groups[0]["lr"] = config.lr * rate(step, minutes)
+            batch = reader.texts(*next(batches))
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                loss = reader.text_loss(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            bar.update(minutes - bar.n)
+            bar.set_postfix_str(f"step {step + 1}, loss {loss.item():.3f}", refresh=False)
+    model.eval()
+
+
+def source_accuracy(reader: Reader, subjects: Sequence[Subject], seed: int) -> dict[str, float]:
+    """Share of right answers with the source in the context, by family, on programs that were not trained on."""
+    from oracle.grade import grade
+
+    rng, hits = random.Random(seed), dict[str, list[bool]]()
+    asked = [(s, q) for s in subjects for q in one_of_each(s, rng)]
+    for start in tqdm(range(0, len(asked), 64), desc="source in context", leave=False):
+        part = asked[start : start + 64]
+        said = reader.generate([from_source(q.text, s.text) for s, q in part], None).texts
+        for (subject, question), answer in zip(part, said, strict=True):
+            hits.setdefault(f"{subject.kind}/{question.family}", []).append(grade(question, answer, subject).correct)
+    return {family: sum(h) / len(h) for family, h in sorted(hits.items())}
+
+
+def save(reader: Reader, config: BaseConfig, accuracy: dict[str, float]) -> None:
+    """Model in bf16, tokenizer, and base_config.json with the configuration and the accuracy reached."""
+    from oracle.config import to_json
+
+    reader.model.to(torch.bfloat16).save_pretrained(config.out)  # type: ignore[operator]
+    reader.tokenizer.save_pretrained(config.out)
+    facts = {"config": to_json(config), "source_in_context": accuracy}
+    write_atomic(config.out / "base_config.json", [json.dumps(facts, indent=1).encode()])
+
+
+def load(path: Path) -> tuple[torch.nn.Module, Any]:
+    """A base model in float32 and its tokenizer, from a folder; nothing is fetched and no code of it is run."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=torch.float32, attn_implementation=ATTENTION, local_files_only=True, trust_remote_code=False
+    )
+    return model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)

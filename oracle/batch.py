@@ -1,0 +1,121 @@
+"""Many targets of mixed shapes as one padded batch. Padding is exact: zeros in the residual stream, masks elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from oracle.neutral import MAX_NAME_TOKENS, Neutral, NeutralLayer
+
+
+@dataclass(frozen=True)
+class LabelIds:
+    """Names of a target's input tokens, positions and output tokens as token ids of the reader, 0 = padding."""
+
+    tokens: Int[Tensor, "d_vocab name"]
+    positions: Int[Tensor, "n_ctx name"]
+    outputs: Int[Tensor, "d_vocab_out name"]
+
+
+@dataclass(frozen=True)
+class LayerBatch:
+    """Layer l of every target of a batch; targets with fewer layers have all heads and neurons masked there."""
+
+    W_Q: Float[Tensor, "batch n_heads d_model d_head"]
+    b_Q: Float[Tensor, "batch n_heads d_head"]
+    W_K: Float[Tensor, "batch n_heads d_model d_head"]
+    W_V: Float[Tensor, "batch n_heads d_model d_head"]
+    W_O: Float[Tensor, "batch n_heads d_head d_model"]
+    b_O: Float[Tensor, "batch d_model"]
+    W_in: Float[Tensor, "batch d_model d_mlp"]
+    b_in: Float[Tensor, "batch d_mlp"]
+    W_out: Float[Tensor, "batch d_mlp d_model"]
+    b_out: Float[Tensor, "batch d_model"]
+    heads: Bool[Tensor, "batch n_heads"]
+    neurons: Bool[Tensor, "batch d_mlp"]
+
+
+@dataclass(frozen=True)
+class WeightBatch:
+    """A batch of folded targets. `kind` has one row a target: no norm, LN, RMS, gelu, causal, read at BOS."""
+
+    W_E: Float[Tensor, "batch d_vocab d_model"]
+    W_pos: Float[Tensor, "batch n_ctx d_model"]
+    constant: Float[Tensor, "batch d_model"]
+    layers: tuple[LayerBatch, ...]
+    depth: Int[Tensor, " batch"]
+    W_U: Float[Tensor, "batch d_model d_vocab_out"]
+    b_U: Float[Tensor, "batch d_vocab_out"]
+    kind: Float[Tensor, "batch 6"]
+    token_ids: Int[Tensor, "batch d_vocab name"]
+    position_ids: Int[Tensor, "batch n_ctx name"]
+    output_ids: Int[Tensor, "batch d_vocab_out name"]
+
+    def __len__(self) -> int:
+        return len(self.W_E)
+
+    def to(self, device: torch.device | str) -> WeightBatch:
+        """The batch on another device."""
+        moved = {
+            f.name: tuple(_layer_to(layer, device) for layer in self.layers)
+            if f.name == "layers"
+            else getattr(self, f.name).to(device)
+            for f in fields(self)
+        }
+        return WeightBatch(**moved)
+
+
+def _layer_to(layer: LayerBatch, device: torch.device | str) -> LayerBatch:
+    return LayerBatch(**{f.name: getattr(layer, f.name).to(device) for f in fields(layer)})
+
+
+def pad_stack(tensors: Sequence[Shaped[Tensor, "..."]]) -> Shaped[Tensor, "batch ..."]:
+    """Tensors of one rank, stacked after zero-padding every axis to its largest size."""
+    shape = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
+    out = tensors[0].new_zeros(len(tensors), *shape)
+    for row, tensor in zip(out, tensors, strict=True):
+        row[tuple(slice(n) for n in tensor.shape)] = tensor
+    return out
+
+
+def _empty_layer(like: Neutral) -> NeutralLayer:
+    """A block without heads and neurons, for targets that are shallower than their batch."""
+    d, z = like.W_E.shape[1], like.W_E.new_zeros
+    heads = {name: z(0, d, 0) for name in ("W_Q", "W_K", "W_V")}
+    return NeutralLayer(
+        **heads, b_Q=z(0, 0), W_O=z(0, 0, d), b_O=z(d), W_in=z(d, 0), b_in=z(0), W_out=z(0, d), b_out=z(d)
+    )
+
+
+def _collate_layer(layers: Sequence[NeutralLayer]) -> LayerBatch:
+    """One layer of every target. A component that writes exactly nothing is masked: it is not part of the function."""
+    stacked = {f.name: pad_stack([getattr(layer, f.name) for layer in layers]) for f in fields(NeutralLayer)}
+    heads = (stacked["W_O"] != 0).any(-1).any(-1)
+    neurons = (stacked["W_out"] != 0).any(-1)
+    return LayerBatch(**stacked, heads=heads, neurons=neurons)
+
+
+def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBatch:
+    """Pad folded targets and the names of their labels to one batch."""
+    depth = max(len(t.layers) for t in targets)
+    by_layer = [[t.layers[i] if i < len(t.layers) else _empty_layer(t) for t in targets] for i in range(depth)]
+    kind = [[t.norm == 0, t.norm == 1, t.norm == 2, t.gelu, t.causal, t.first] for t in targets]
+    return WeightBatch(
+        **{name: pad_stack([getattr(t, name) for t in targets]) for name in ("W_E", "W_pos", "constant", "W_U", "b_U")},
+        layers=tuple(_collate_layer(layer) for layer in by_layer),
+        depth=torch.tensor([len(t.layers) for t in targets]),
+        kind=torch.tensor(kind, dtype=targets[0].W_E.dtype),
+        token_ids=pad_stack([x.tokens for x in labels]),
+        position_ids=pad_stack([x.positions for x in labels]),
+        output_ids=pad_stack([x.outputs for x in labels]),
+    )
+
+
+def pad_ids(names: Sequence[Sequence[int]]) -> Int[Tensor, "label name"]:
+    """Token ids of names, cut and zero-padded to MAX_NAME_TOKENS; every name has at least one id."""
+    rows = [list(ids)[:MAX_NAME_TOKENS] for ids in names]
+    return torch.tensor([ids + [0] * (MAX_NAME_TOKENS - len(ids)) for ids in rows], dtype=torch.long)

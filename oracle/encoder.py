@@ -1,0 +1,134 @@
+"""The weight encoder: folded weights of a batch of targets to a fixed number of embeddings for the reader each.
+
+    names -> codes -> channels X, Y -> forward sweep -> backward sweep -> label, head and neuron tokens
+          -> mixed by self-attention -> pooled by a Perceiver -> [n_tokens, d_llm]
+
+One network reads any width, depth, number of heads and neurons, vocabulary and length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from oracle.attention import AttentionBlock, gather_valid
+from oracle.batch import WeightBatch
+from oracle.codes import NameCode
+from oracle.config import EncoderConfig
+from oracle.sweeps import N_KIND, Reading, Stream, Sweeps, squash
+
+KINDS = ("input token", "position", "output token", "target", "head", "neuron")
+
+
+@dataclass(frozen=True)
+class Components:
+    """Tokens before pooling: first the labels, then a summary of the target, then heads and neurons layer by layer."""
+
+    tokens: Float[Tensor, "batch n d_token"]
+    mask: Bool[Tensor, "batch n"]
+
+
+class WeightEncoder(nn.Module):
+    """Weights to weight tokens, blind to every gauge of symmetries.md, equivariant to relabelling."""
+
+    def __init__(self, config: EncoderConfig, d_llm: int, embedding_norm: float = 1.0):
+        """Args: the configuration; the reader's hidden size; the mean norm of its embedding rows."""
+        super().__init__()
+        self.config, self.d_llm = config, d_llm
+        d, half = config.d_token, config.out_channels // 2
+        self.token_code, self.position_code = (
+            NameCode(d_llm, config.token_channels),
+            NameCode(d_llm, config.position_channels),
+        )
+        self.output_code = NameCode(d_llm, half)
+        self.token_name, self.position_name, self.output_name = (NameCode(d_llm, d) for _ in range(3))
+        self.sweeps = Sweeps(config)
+        c, o = config.channels + 1, config.out_channels
+        self.token_label, self.position_label = nn.Linear(o + c, d), nn.Linear(o + c, d)
+        self.output_label, self.summary = nn.Linear(c + 1, d), nn.Linear(o + N_KIND + 1, d)
+        self.kind = nn.Parameter(0.3 * torch.randn(len(KINDS), d))
+        self.mix = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_mix_layers))
+        self.latents = nn.Parameter(torch.randn(config.n_tokens, d))
+        self.pool = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
+        self.settle = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
+        self.project = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d_llm))
+        self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
+
+    def components(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Components:
+        """Label, head and neuron tokens of a batch; `table` holds the reader's embedding rows. Never in low precision."""
+        with torch.autocast(table.device.type, enabled=False):
+            return self._components(batch, table)
+
+    def _components(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Components:
+        T, S = self.token_code(batch.token_ids, table), self.position_code(batch.position_ids, table)
+        X = torch.cat([batch.W_E.transpose(1, 2) @ T, batch.W_pos.transpose(1, 2) @ S], -1)
+        X = torch.cat([X, X.new_zeros(*X.shape[:2], self.config.hidden_channels)], -1)
+        Y = batch.W_U @ self.output_code(batch.output_ids, table)
+        Y = torch.cat([Y, torch.zeros_like(Y)], -1)
+        stream, readings = Stream(X, batch.constant), list[tuple[Reading, Reading]]()
+        for index in range(len(batch.layers)):
+            heads = self.sweeps.heads(batch, index, stream, Y)
+            readings.append((heads, self.sweeps.neurons(batch, index, stream, Y)))
+        outputs = self._outputs(batch, stream, table)
+        found: list[tuple[Tensor, Tensor]] = []
+        for index in reversed(range(len(batch.layers))):
+            neurons, Y = self.sweeps.neurons_back(batch, index, readings[index][1], Y)
+            heads, Y = self.sweeps.heads_back(batch, index, readings[index][0], Y)
+            layer = batch.layers[index]
+            found = [(heads + self.kind[4], layer.heads), (neurons + self.kind[5], layer.neurons), *found]
+        labels = [*self._inputs(batch, X, Y, table), outputs]
+        tokens, masks = zip(*labels, self._summary(batch, Y), *found, strict=True)
+        return Components(torch.cat(tokens, 1), torch.cat(masks, 1))
+
+    def _inputs(
+        self,
+        batch: WeightBatch,
+        X: Float[Tensor, "batch d_model channels"],
+        Y: Float[Tensor, "batch d_model out_channels"],
+        table: Float[Tensor, "vocab d_llm"],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Tokens of the input vocabulary and of the positions: name, what reads them, and Gram entries under a norm."""
+        has_norm = 1 - batch.kind[:, :1, None]
+        gram = torch.cat([X, batch.constant[..., None]], -1) * has_norm
+        rows = (
+            (batch.W_E, batch.token_ids, self.token_name, self.token_label, 0),
+            (batch.W_pos, batch.position_ids, self.position_name, self.position_label, 1),
+        )
+        out = []
+        for W, ids, name, label, kind in rows:
+            seen = squash(torch.cat([W @ Y, W @ gram], -1))
+            out.append((name(ids, table) + label(seen) + self.kind[kind], (ids != 0).any(-1)))
+        return out
+
+    def _outputs(
+        self, batch: WeightBatch, stream: Stream, table: Float[Tensor, "vocab d_llm"]
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of the output vocabulary: name, what is written for them, bias."""
+        no_norm = batch.kind[:, :1]
+        bias = batch.b_U + torch.einsum("bd,bdo->bo", stream.constant * no_norm, batch.W_U)
+        X = torch.cat([stream.X, (stream.constant * (1 - no_norm))[..., None]], -1)
+        seen = squash(torch.cat([batch.W_U.transpose(1, 2) @ X, bias[..., None]], -1))
+        ids = batch.output_ids
+        return self.output_name(ids, table) + self.output_label(seen) + self.kind[2], (ids != 0).any(-1)
+
+    def _summary(self, batch: WeightBatch, Y: Float[Tensor, "batch d_model out_channels"]) -> tuple[Tensor, Tensor]:
+        """One token for the target: kind, depth and what is read of its constant stream."""
+        constant = squash(torch.einsum("bd,bdo->bo", batch.constant, Y)) * (1 - batch.kind[:, :1])
+        depth = batch.depth.to(Y.dtype)[:, None] / 4
+        token = self.summary(torch.cat([constant, batch.kind, depth], -1))[:, None] + self.kind[3]
+        return token, torch.ones_like(token[..., 0], dtype=torch.bool)
+
+    def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
+        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned)."""
+        found = self.components(batch, table)
+        tokens, mask = gather_valid(found.tokens, found.mask)
+        for block in self.mix:
+            tokens = block(tokens, mask)
+        latents = self.latents.expand(len(tokens), -1, -1)
+        full = torch.ones_like(latents[..., 0], dtype=torch.bool)
+        for pool, settle in zip(self.pool, self.settle, strict=True):
+            latents = settle(pool(latents, mask, tokens), full)
+        return self.gain * nn.functional.normalize(self.project(latents), dim=-1)

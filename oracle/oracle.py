@@ -1,0 +1,204 @@
+"""The oracle: encoder and reader together. Ask it about a target; save it; load it.
+
+An oracle's folder holds `oracle_config.json`, `encoder.safetensors` and a plain PEFT adapter in `adapter/`; the base
+model is named in the configuration with the sha256 of its weights, which is checked at load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from oracle import template
+from oracle.base import load as load_base
+from oracle.batch import collate
+from oracle.config import EncoderConfig
+from oracle.encoder import WeightEncoder
+from oracle.neutral import fold
+from oracle.reader import Reader
+from oracle.subjects import Example
+from tracr_tasks.errors import InputError, OracleError
+from zoo.files import read_json, write_atomic
+from zoo.target import Target
+
+ASSETS = Path(__file__).parent / "assets"
+"""What ships with the package: the house base model and the default oracle."""
+HOUSE = "house"
+MAX_PARAMETERS = 20_000_000
+"""Parameters of the largest target that is read in one piece."""
+CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer about a target."""
+
+    question: str
+    text: str
+    confidence: float
+    """Probability that the reader gives to this exact answer, from 0 to 1."""
+
+
+class WeightOracle:
+    """Encoder and reader; `facts` is what oracle_config.json says."""
+
+    def __init__(self, encoder: WeightEncoder, reader: Reader, facts: dict[str, Any]):
+        self.encoder, self.reader, self.facts = encoder, reader, facts
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str | None = None) -> WeightOracle:
+        """Load an oracle's folder; the one that ships with the package if no path is given.
+
+        Raises:
+            OracleError: a missing or damaged folder, or a base that is not the one the oracle was trained with.
+        """
+        return _load(ASSETS / "oracle" if path is None else Path(path))
+
+    @torch.no_grad()
+    def encode(self, examples: Sequence[Example]) -> Float[Tensor, "batch n_tokens d_llm"]:
+        """Weight tokens of targets."""
+        batch = collate([e.neutral for e in examples], [e.labels for e in examples])
+        return self.encoder(batch, self.reader.table.detach().float())  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode_target(self, target: Target) -> Float[Tensor, "1 n_tokens d_llm"]:
+        """Weight tokens of one target; the target is never run.
+
+        Raises:
+            InputError: the target is larger than the oracle reads.
+        """
+        if target.n_parameters > MAX_PARAMETERS:
+            raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+        labels = self.reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+        batch = collate([fold(target.config, target.weights)], [labels])
+        return self.encoder(batch, self.reader.table.detach().float())  # type: ignore[no-any-return]
+
+    @overload
+    def ask(self, target: Target, questions: str) -> Answer: ...
+    @overload
+    def ask(self, target: Target, questions: Sequence[str]) -> list[Answer]: ...
+    def ask(self, target: Target, questions: str | Sequence[str]) -> Answer | list[Answer]:
+        """Answer one question or several about a target from its weights alone."""
+        asked = [questions] if isinstance(questions, str) else list(questions)
+        tokens = self.encode_target(target).expand(len(asked), -1, -1)
+        answers = self.answer(asked, tokens)
+        return answers[0] if isinstance(questions, str) else answers
+
+    def answer(
+        self, questions: Sequence[str], weight_tokens: Float[Tensor, "question n_tokens d_llm"] | None
+    ) -> list[Answer]:
+        """Answers to questions, each with its own weight tokens; with none, from the question only."""
+        safe = [template.escape(question, self.reader.special) for question in questions]
+        if weight_tokens is None:
+            prompts = [template.from_nothing(question) for question in safe]
+        else:
+            prompts = [template.from_weights(question, weight_tokens.shape[1]) for question in safe]
+        said = self.reader.generate(prompts, weight_tokens)
+        rows = zip(questions, said.texts, said.log_probs, strict=True)
+        return [Answer(question, text, math.exp(min(0.0, sum(log_probs)))) for question, text, log_probs in rows]
+
+    def save_pretrained(self, path: Path | str) -> None:
+        """Write adapter, encoder (bf16) and, last, the configuration: a half-saved oracle has none."""
+        from safetensors.torch import save
+
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.reader.model.save_pretrained(path / ADAPTER)  # type: ignore[operator]
+        (path / ADAPTER / "README.md").unlink(missing_ok=True)
+        weights = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in self.encoder.state_dict().items()}
+        write_atomic(path / ENCODER_FILE, [save(weights)])
+        write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
+
+
+def base_folder(name: str) -> Path:
+    """Where a base model lies: "house" is the one that ships, anything else a folder or a hub name that is fetched.
+
+    Raises:
+        OracleError: neither a folder nor a model of the hub.
+    """
+    if name == HOUSE:
+        return ASSETS / HOUSE
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise OracleError(f"base '{name}': neither a folder nor a model that the hub gives ({reason})") from error
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the base's weight files and tokenizer: what the adapter and the template were trained with."""
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"]):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int) -> WeightOracle:
+    """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base."""
+    from peft import LoraConfig, get_peft_model
+
+    folder = base_folder(base)
+    model, tokenizer = load_base(folder)
+    torch.manual_seed(seed)
+    adapter = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(model, adapter)
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = (
+                False  # autocast chooses; a cast up and down again costs a tenth of a step
+            )
+    reader = Reader(model, tokenizer)
+    d_llm = reader.table.shape[1]
+    norm = float(reader.table.detach().float().norm(dim=-1).mean())
+    facts = {
+        "version": _version(),
+        "base": base,
+        "base_sha256": fingerprint(folder),
+        "template": template.TEMPLATE,
+        "placeholder": template.PLACEHOLDER,
+        "d_llm": d_llm,
+        "encoder": asdict(encoder),
+    }
+    return WeightOracle(WeightEncoder(encoder, d_llm, norm), reader, facts)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("weight-oracle")
+
+
+def _load(path: Path) -> WeightOracle:
+    """Read an oracle's folder, each part checked against what the configuration says."""
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    if not (path / CONFIG_FILE).is_file():
+        raise OracleError(f"{path}: no {CONFIG_FILE}; expected an oracle's folder, as `weight-oracle train` writes it")
+    facts = read_json(path / CONFIG_FILE, 1 << 20, OracleError)
+    if facts.get("template") != template.TEMPLATE or facts.get("placeholder") != template.PLACEHOLDER:
+        raise OracleError(f"{path / CONFIG_FILE}: template {facts.get('template')!r}, expected {template.TEMPLATE!r}")
+    folder = base_folder(facts["base"])
+    if (got := fingerprint(folder)) != facts["base_sha256"]:
+        raise OracleError(
+            f"{folder}: base has sha256 {got[:12]}, expected {facts['base_sha256'][:12]} as in {path / CONFIG_FILE}"
+        )
+    model, tokenizer = load_base(folder)
+    model = PeftModel.from_pretrained(model, path / ADAPTER, local_files_only=True)
+    encoder = WeightEncoder(EncoderConfig(**facts["encoder"]), facts["d_llm"])
+    encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(path / ENCODER_FILE).items()})
+    return WeightOracle(encoder.eval(), Reader(model.eval(), tokenizer), facts)

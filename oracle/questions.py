@@ -1,0 +1,142 @@
+"""Questions about a target with their true answers.
+
+A `Subject` is what is asked about: a program with the behaviour of its target on a few inputs. The answers about
+behaviour are those of the target itself, also where it is wrong. Yes and no are asked for by a fair coin.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from oracle.phrasings import NO_PROGRAM, phrasings
+
+OPERATIONS = ("selector_width", "aggregate", "sequence_map", "map", "linear", "indices")
+"""Operations of RASP that a program may or may not use."""
+
+REGIMES = ("compiled", "trained", "untrained")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A target as the questions see it."""
+
+    kind: str
+    """rasp, flowchart, or none for an untrained target."""
+    regime: str
+    """compiled, trained or untrained."""
+    text: str
+    """Canonical text of the program; empty for an untrained target."""
+    program: Any
+    """Its `Flowchart` or RASP `Program`, or None."""
+    inputs: tuple[tuple[str, ...], ...]
+    """Some input sequences, as names of tokens."""
+    outputs: tuple[tuple[str, ...], ...]
+    """What the target answers on each: one name a position, or a single one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its true answer, and what the grader needs."""
+
+    family: str
+    text: str
+    truth: str
+    detail: str = ""
+    """The asked input, token, answer or operation, as it stands in the text."""
+
+
+def _program(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    return "", subject.text or NO_PROGRAM
+
+
+def _output(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    i = rng.randrange(len(subject.inputs))
+    return " ".join(subject.inputs[i]), " ".join(subject.outputs[i])
+
+
+def _first(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    return "", first_condition(subject.text)
+
+
+def _mentions(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    named = tokens_named(subject.text)
+    others = sorted(set(subject.program.vocab) - named)
+    yes = not others or (rng.random() < 0.5)
+    return rng.choice(sorted(named) if yes else others), "yes" if yes else "no"
+
+
+def _trigger(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    answer = rng.choice(sorted({out[0] for out in subject.outputs}))
+    hits = [x for x, out in zip(subject.inputs, subject.outputs, strict=True) if out[0] == answer]
+    return answer, " ".join(rng.choice(hits))
+
+
+def _uses(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    used = operations_used(subject.text)
+    unused = [op for op in OPERATIONS if op not in used]
+    yes = not unused or (bool(used) and rng.random() < 0.5)
+    return rng.choice(sorted(used) if yes else unused), "yes" if yes else "no"
+
+
+def _regime(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    return "", subject.regime
+
+
+FAMILIES: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
+    "program": _program,
+    "output": _output,
+    "first": _first,
+    "mentions": _mentions,
+    "trigger": _trigger,
+    "uses": _uses,
+    "regime": _regime,
+}
+"""Family -> (detail, truth) of a random question about a subject."""
+
+BY_KIND: dict[str, tuple[tuple[str, float], ...]] = {
+    "rasp": (("program", 5), ("output", 1.5), ("uses", 1), ("regime", 0.25)),
+    "flowchart": (("program", 4), ("output", 1), ("first", 1), ("mentions", 1), ("trigger", 1), ("regime", 0.25)),
+    "none": (("program", 1), ("regime", 1)),
+}
+"""Families that apply to a kind of subject, with their weight in a random draw."""
+
+_SLOT = {"output": "input", "mentions": "token", "trigger": "answer", "uses": "operation"}
+
+
+def first_condition(text: str) -> str:
+    """The condition at the root of a flowchart's text."""
+    match = re.match(r"if (.+?) then ", text)
+    return match.group(1) if match else text
+
+
+def tokens_named(text: str) -> set[str]:
+    """Tokens that a flowchart's conditions name."""
+    return set(re.findall(r"(?:is|has|of) (\S+) then", text))
+
+
+def operations_used(text: str) -> set[str]:
+    """Operations of `OPERATIONS` that occur in a RASP program's text."""
+    return {op for op in OPERATIONS if re.search(rf"\b{op}\b", text)}
+
+
+def ask(subject: Subject, family: str, rng: random.Random, *, test: bool = False) -> Question:
+    """A random question of a family; `test` uses the phrasings that are never trained on."""
+    detail, truth = FAMILIES[family](subject, rng)
+    text = rng.choice(phrasings(family, test=test))
+    return Question(family, text.format(**{_SLOT[family]: detail}) if family in _SLOT else text, truth, detail)
+
+
+def draw(subject: Subject, n: int, rng: random.Random, *, test: bool = False) -> list[Question]:
+    """`n` questions of random families about a subject, the program itself always among them."""
+    families, weights = zip(*BY_KIND[subject.kind], strict=True)
+    chosen = ["program", *rng.choices(families, weights, k=n - 1)]
+    return [ask(subject, family, rng, test=test) for family in chosen]
+
+
+def one_of_each(subject: Subject, rng: random.Random, *, test: bool = True) -> list[Question]:
+    """One question of every family that applies to the subject."""
+    return [ask(subject, family, rng, test=test) for family, _ in BY_KIND[subject.kind]]

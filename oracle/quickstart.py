@@ -1,0 +1,85 @@
+"""The main job in one command: new targets, questions, answers from the weights alone, truth, and controls."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from oracle.config import QuickstartConfig
+from oracle.evaluate import NOTHING, OWN, SWAPPED, Report, Row, examine
+from oracle.oracle import WeightOracle
+from oracle.subjects import Example, load_examples
+from zoo.build import build_zoo
+from zoo.spec import ZooSpec, named_spec
+from zoo.store import Zoo
+
+FAMILIES_SHOWN = 6
+"""Questions about each target: one of every family."""
+
+
+def quickstart(config: QuickstartConfig) -> Report:
+    """Make a small zoo that the oracle has never seen, ask about it, print answers beside truth, and the controls."""
+    console = Console()
+    console.print("[bold]1.[/] Making targets that the oracle has never seen")
+    with tempfile.TemporaryDirectory() as scratch:
+        zoo = build_zoo(new_spec(config), config.out or Path(scratch) / "zoo", workers=2, progress=True)
+        console.print("[bold]2.[/] Loading the oracle that ships with this package")
+        oracle = WeightOracle.from_pretrained(config.oracle)
+        examples = unseen(zoo, oracle)
+        console.print(f"[bold]3.[/] Asking about {len(examples)} targets, from their weights alone")
+        targets = [zoo.target(e.id) for e in examples]
+        report = examine(oracle, examples, targets, config.seed, FAMILIES_SHOWN)
+    for kind in ("rasp", "flowchart"):
+        for example in [e for e in examples if e.subject.kind == kind][: config.show]:
+            show_target(console, example, report)
+    show_controls(console, report)
+    return report
+
+
+def new_spec(config: QuickstartConfig) -> ZooSpec:
+    """A zoo of compiled programs and trained flowcharts under the seed; enough that the test splits hold what is asked for."""
+    spec = named_spec("quickstart")
+    return replace(spec, compiled=config.n_compiled, trained=config.n_trained, untrained=2, seed=config.seed)
+
+
+def unseen(zoo: Zoo, oracle: WeightOracle) -> list[Example]:
+    """All targets of the new zoo whose functions no training zoo holds: the splits that follow from the function hash."""
+    return [e for split in ("test", "structure") for e in load_examples(zoo, oracle.reader, split=split)]
+
+
+def show_target(console: Console, example: Example, report: Report) -> None:
+    """The questions about one target: answer, truth, confidence."""
+    rows = [r for r in report.rows if r.target == example.id and r.condition == OWN]
+    how = "compiled from a RASP program" if example.subject.kind == "rasp" else "trained on a flowchart"
+    table = Table(title=f"{example.id}: {how}", title_justify="left", show_lines=True)
+    for column in ("question", "answer from the weights", "truth", "confidence", ""):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        mark = "[green]right[/]" if row.correct else "[red]wrong[/]"
+        table.add_row(escape(row.question), escape(row.answer), escape(row.truth), f"{row.confidence:.2f}", mark)
+    console.print(table)
+
+
+def show_controls(console: Console, report: Report) -> None:
+    """Accuracy over all questions beside the controls, with intervals clustered by target."""
+    table = Table(title="Share of right answers, with 95% intervals clustered by target", title_justify="left")
+    table.add_column("targets")
+    for column in (OWN, SWAPPED, NOTHING):
+        table.add_column(column)
+    for kind in dict.fromkeys(r.kind for r in report.rows):
+        table.add_row(kind, *(_share(report.rows, kind, condition) for condition in (OWN, SWAPPED, NOTHING)))
+    console.print(table)
+    console.print(f"Own weights minus question only, on the same questions: [bold]{report.margin()}[/]")
+
+
+def _share(rows: Sequence[Row], kind: str, condition: str) -> str:
+    from oracle.statistics import clustered_mean
+
+    chosen = [r for r in rows if (r.kind, r.condition) == (kind, condition)]
+    return str(clustered_mean([r.correct for r in chosen], [r.target for r in chosen]))

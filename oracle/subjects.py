@@ -1,0 +1,163 @@
+"""From programs and zoos to subjects of questions, and the relabelling of flowcharts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oracle.batch import LabelIds
+from oracle.neutral import Neutral, fold
+from oracle.questions import Subject
+from oracle.reader import Reader
+from tracr_tasks import format_value, sample_program
+from zoo.canonical import canonical
+from zoo.flowchart import Flowchart
+from zoo.sampling import sample_flowchart
+from zoo.split import split_of
+from zoo.store import Zoo
+from zoo.target import Target
+
+N_INPUTS = 48
+"""Inputs whose outputs a subject remembers."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A target ready to be learned from or tested on."""
+
+    id: str
+    neutral: Neutral
+    labels: LabelIds
+    subject: Subject
+
+
+def random_inputs(program: Any, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Input sequences as names: full length for a flowchart, any length for RASP."""
+    names, n = [format_value(v) for v in program.vocab], program.max_seq_len
+    full = isinstance(program, Flowchart)
+    ids = rng.integers(0, len(names), (N_INPUTS, n))
+    lengths = np.full(N_INPUTS, n) if full else rng.integers(2, n + 1, N_INPUTS)
+    return [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+
+
+def subject_of_program(program: Any, seed: int) -> Subject:
+    """A program as its own target: the outputs are the program's."""
+    inputs = random_inputs(program, np.random.default_rng(seed))
+    value = {format_value(v): v for v in program.vocab}
+    outputs = [tuple(format_value(v) for v in program.run([value[name] for name in row])) for row in inputs]
+    is_flowchart = isinstance(program, Flowchart)
+    kind, regime = ("flowchart", "trained") if is_flowchart else ("rasp", "compiled")
+    return Subject(kind, regime, program.text(), program, tuple(inputs), tuple(outputs))
+
+
+def subject_of_target(program: Any | None, regime: str, target: Target, seed: int) -> Subject:
+    """A zoo's target: the outputs are what the target itself answers."""
+    if program is None:
+        return Subject("none", regime, "", None, (), ())
+    inputs = random_inputs(program, np.random.default_rng(seed))
+    outputs = tuple(tuple(row) for row in target.answers(target.encode(inputs)))
+    kind = "flowchart" if isinstance(program, Flowchart) else "rasp"
+    return Subject(kind, regime, program.text(), program, tuple(inputs), outputs)
+
+
+def fresh_subjects(n: int, seed: int) -> list[Subject]:
+    """`n` programs of each kind, of the train split only, as subjects of text, in random order."""
+    rng, subjects = random.Random(seed), list[Subject]()
+    for sample in (sample_flowchart, sample_program):
+        found: dict[str, Any] = {}
+        with tqdm(total=n, desc=f"programs ({sample.__name__})", leave=False) as bar:
+            while len(found) < n:
+                program = sample(rng.getrandbits(31))
+                key = program.function_hash()
+                if key not in found and split_of(key, _structure(program)) == "train":
+                    found[key] = program
+                    bar.update()
+        subjects += [subject_of_program(program, rng.getrandbits(31)) for program in found.values()]
+    rng.shuffle(subjects)
+    return subjects
+
+
+def _structure(program: Any) -> str:
+    return program.structure_hash() if isinstance(program, Flowchart) else ""
+
+
+def example_of(id: str, target: Target, program: Any | None, regime: str, reader: Reader, seed: int) -> Example:
+    """Fold a target's weights and look up the names of its labels."""
+    labels = reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+    return Example(id, fold(target.config, target.weights), labels, subject_of_target(program, regime, target, seed))
+
+
+def load_examples(zoo: Zoo, reader: Reader, *, split: str, limit: int | None = None, seed: int = 0) -> list[Example]:
+    """Targets of one split of a zoo as examples, in the order of the zoo (a seeded sample of it under a limit)."""
+    rows = list(zoo.rows(split=split))
+    if limit is not None and limit < len(rows):
+        rows = random.Random(seed).sample(rows, limit)
+    bar = tqdm(rows, desc=f"{split} targets", leave=False, disable=len(rows) < 500)
+    return [
+        example_of(row.id, zoo.target(row.id), zoo.program(row.id), row.regime, reader, seed + i)
+        for i, row in enumerate(bar)
+    ]
+
+
+def relabel(example: Example, rng: random.Random) -> Example:
+    """The same weights with tokens, answers and positions renamed, in labels, program and behaviour at once.
+
+    Exact: the renamed target computes the renamed flowchart. Other targets are returned as they are (the values of a RASP
+    program have an arithmetic meaning; an untrained target has no program, and only its labels are renamed).
+    """
+    program = example.subject.program
+    if not isinstance(program, Flowchart):
+        return example
+    tokens, answers = list(program.vocab), list(program.answers)
+    places = list(range(program.max_seq_len))
+    new_tokens, new_answers, new_places = (rng.sample(x, len(x)) for x in (tokens, answers, places))
+    token, answer = dict(zip(tokens, new_tokens, strict=True)), dict(zip(answers, new_answers, strict=True))
+    renamed = canonical(program.relabel(token, answer, {i + 1: p + 1 for i, p in enumerate(new_places)}))
+    subject = replace(
+        example.subject,
+        text=renamed.text(),
+        program=renamed,
+        inputs=tuple(_moved([token[t] for t in row], new_places) for row in example.subject.inputs),
+        outputs=tuple((answer[a],) for (a,) in example.subject.outputs),
+    )
+    ids = example.labels
+    labels = LabelIds(
+        tokens=_rows(ids.tokens, 2, [tokens.index(t) for t in new_tokens]),
+        positions=_rows(ids.positions, 1, new_places),
+        outputs=_rows(ids.outputs, 0, [answers.index(a) for a in new_answers]),
+    )
+    return replace(example, subject=subject, labels=labels)
+
+
+def _moved(row: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
+    """A sequence with the token of position i at position places[i]."""
+    out = [""] * len(row)
+    for token, place in zip(row, places, strict=True):
+        out[place] = token
+    return tuple(out)
+
+
+def _rows(ids: Any, fixed: int, order: Sequence[int]) -> Any:
+    """Label ids with the rows after the first `fixed` in another order."""
+    return ids[[*range(fixed), *(fixed + i for i in order)]]
+
+
+def batches_of(examples: Sequence[Example], size: int, rng: random.Random) -> Iterator[list[Example]]:
+    """Endless batches; targets of like size come together, so that little is padding, in an order that is random."""
+    by_size = sorted(range(len(examples)), key=lambda i: _cost(examples[i].neutral))
+    while True:
+        jitter = [(i + rng.uniform(-0.1, 0.1) * len(by_size), j) for i, j in enumerate(by_size)]
+        order = [j for _, j in sorted(jitter)]
+        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        rng.shuffle(chunks)
+        for chunk in chunks:
+            yield [examples[j] for j in chunk]
+
+
+def _cost(neutral: Neutral) -> tuple[int, int, int]:
+    return len(neutral.layers), neutral.W_E.shape[1], sum(layer.b_in.shape[0] for layer in neutral.layers)

@@ -1,0 +1,36 @@
+"""The words around a question. The same template serves weights, the source in the context, and nothing at all.
+
+Weights:<|weight|><|weight|>...       or   Program: out = ...      or   (nothing)
+Question: What does this model compute?
+Answer: if has c then p else q<eos>
+"""
+
+from __future__ import annotations
+
+PLACEHOLDER = "<|weight|>"
+"""Reserved token that weight tokens are spliced over; a question that contains it is escaped."""
+
+TEMPLATE = "{context}Question: {question}\nAnswer:"
+"""Prompt of every base model; the answer follows after one space."""
+
+
+def escape(question: str, special: frozenset[str]) -> str:
+    """A question whose special tokens are broken by a space, so that they stay text."""
+    for token in special:
+        question = question.replace(token, token[0] + " " + token[1:])
+    return question
+
+
+def from_weights(question: str, n_tokens: int) -> str:
+    """Prompt with room for weight tokens."""
+    return TEMPLATE.format(context=f"Weights:{PLACEHOLDER * n_tokens}\n", question=question)
+
+
+def from_source(question: str, source: str) -> str:
+    """Prompt with the program's text in the context (the ceiling)."""
+    return TEMPLATE.format(context=f"Program: {source}\n", question=question)
+
+
+def from_nothing(question: str) -> str:
+    """Prompt with the question only (the floor)."""
+    return TEMPLATE.format(context="", question=question)

@@ -1,0 +1,168 @@
+"""Training: the encoder and the adapter together, on questions about the targets of a zoo.
+
+Every step takes a batch of targets, renames the labels of those that allow it, encodes them, and asks a few questions
+about each. A share of the targets is asked about without their weights, so that the same reader also is the
+question-only control.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from oracle import template
+from oracle.base import linear_schedule
+from oracle.batch import collate
+from oracle.config import TrainConfig, to_json
+from oracle.oracle import WeightOracle, new_oracle
+from oracle.questions import Question, ask, draw
+from oracle.reader import TextBatch
+from oracle.subjects import Example, batches_of, load_examples, relabel
+from tracr_tasks.errors import InputError
+from zoo.store import Zoo
+
+N_WATCHED = 64
+"""Val targets that are watched while training."""
+
+
+def train(config: TrainConfig) -> WeightOracle:
+    """Train an oracle on a zoo and save it under `config.out`.
+
+    Raises:
+        InputError: an empty zoo, or the preflight finds that the tokens carry nothing.
+    """
+    torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("medium")
+    zoo = Zoo.open(config.zoo)
+    oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
+    oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
+    examples = load_examples(zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed)
+    watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed)
+    if not examples:
+        raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
+    preflight(oracle, examples[:16])
+    history = fit(oracle, examples, watched or examples[:N_WATCHED], config)
+    oracle.facts["history"] = history
+    oracle.save_pretrained(config.out)
+    return oracle
+
+
+def preflight(oracle: WeightOracle, examples: Sequence[Example]) -> None:
+    """Refuse to start where the weight tokens are not finite or the same for every target."""
+    tokens = oracle.encode(examples)
+    if not bool(tokens.isfinite().all()):
+        raise InputError("preflight: weight tokens are not finite; look for extreme weights in the zoo")
+    if len(examples) > 1 and float((tokens[1:] - tokens[:1]).abs().max()) < 1e-6:
+        raise InputError("preflight: weight tokens are alike for all targets; the encoder sees nothing of them")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Questions of one step: which target each is about, and whether it sees the weights."""
+
+    examples: tuple[Example, ...]
+    owner: tuple[int, ...]
+    questions: tuple[Question, ...]
+    has_weights: tuple[bool, ...] = field(default=())
+
+    def texts(self, oracle: WeightOracle) -> TextBatch:
+        """Prompts and answers as a batch of token ids."""
+        n = oracle.encoder.config.n_tokens
+        prompts = [
+            template.from_weights(q.text, n) if self.has_weights[i] else template.from_nothing(q.text)
+            for i, q in zip(self.owner, self.questions, strict=True)
+        ]
+        return oracle.reader.texts(prompts, [q.truth for q in self.questions])
+
+
+def training_steps(examples: Sequence[Example], config: TrainConfig) -> Iterator[Step]:
+    """Endless training steps under the seed."""
+    rng = random.Random(config.seed)
+    for batch in batches_of(examples, config.targets_per_step, rng):
+        named = [relabel(example, rng) for example in batch] if config.relabel else batch
+        asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
+        owner, questions = zip(*asked, strict=True)
+        yield Step(tuple(named), owner, questions, tuple(rng.random() >= config.no_weights for _ in named))
+
+
+def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
+    """Mean loss (nats a token) of every answer, [question]; `swap` gives each target another one's weights."""
+    batch = collate([e.neutral for e in step.examples], [e.labels for e in step.examples])
+    tokens = oracle.encoder(batch, oracle.reader.table.detach().float())
+    tokens = tokens if swap is None else tokens[list(swap)]
+    texts = step.texts(oracle)
+    loss = oracle.reader.answer_loss(texts, tokens[list(step.owner)])
+    return loss.sum(1) / (texts.labels >= 0).sum(1)
+
+
+def fit(
+    oracle: WeightOracle, examples: Sequence[Example], watched: Sequence[Example], config: TrainConfig
+) -> list[Any]:
+    """The training loop; the oracle is saved at every evaluation."""
+    adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
+    groups = [(list(oracle.encoder.parameters()), config.lr), (adapter, config.lora_lr)]
+    optimizer = torch.optim.AdamW([{"params": p, "lr": lr} for p, lr in groups], weight_decay=0.02, betas=(0.9, 0.98))
+    rate, start, history = linear_schedule(config.minutes, config.max_steps), time.monotonic(), list[Any]()
+    steps, next_eval, smooth = training_steps(examples, config), config.eval_every, None
+    layout = "{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}"
+    with tqdm(total=config.minutes, desc="oracle", bar_format=layout) as bar:
+        for index in range(config.max_steps):
+            minutes = (time.monotonic() - start) / 60
+            if minutes >= config.minutes:
+                break
+            if minutes >= next_eval:
+                history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
+                bar.write(
+                    " ".join(f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" for k, v in history[-1].items())
+                )
+                oracle.save_pretrained(config.out)
+                next_eval += config.eval_every
+            loss = update(oracle, next(steps), optimizer, [lr * rate(index, minutes) for _, lr in groups], config.bf16)
+            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+            bar.update(minutes - bar.n)
+            bar.set_postfix_str(f"step {index + 1}, loss {smooth:.3f}", refresh=False)
+    history.append({"minutes": config.minutes, "step": index} | watch(oracle, watched, config.seed))
+    return history
+
+
+def update(
+    oracle: WeightOracle, step: Step, optimizer: torch.optim.Optimizer, rates: Sequence[float], bf16: bool
+) -> float:
+    """One optimizer step; the loss in nats a token, averaged over questions."""
+    oracle.encoder.train()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = step_losses(oracle, step).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for group in optimizer.param_groups:
+        torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+    optimizer.step()
+    return float(loss.item())
+
+
+@torch.no_grad()
+def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[str, float]:
+    """Loss on programs of val targets with their own weights, another's of the same kind, and none; share exact."""
+    oracle.encoder.eval()
+    rng, found = random.Random(seed), dict[str, float]()
+    for kind in sorted({e.subject.kind for e in examples}):
+        group = tuple(e for e in examples if e.subject.kind == kind)
+        questions = tuple(ask(e.subject, "program", rng) for e in group)
+        step = Step(group, tuple(range(len(group))), questions, (True,) * len(group))
+        blind = replace(step, has_weights=(False,) * len(group))
+        swap = [(i + 1) % len(group) for i in range(len(group))]
+        losses = [step_losses(oracle, step), step_losses(oracle, step, swap), step_losses(oracle, blind)]
+        found |= {f"{kind}/{name}": float(x.mean()) for name, x in zip(("own", "swapped", "none"), losses, strict=True)}
+        said = oracle.answer([q.text for q in questions], oracle.encode(group))
+        found[f"{kind}/exact"] = sum(a.text == q.truth for a, q in zip(said, questions, strict=True)) / len(group)
+    return found
