@@ -25,18 +25,18 @@ def exact(value: Any) -> Exact:
     """A caller's value as an exact one: 0.5 -> Fraction(1, 2), True -> 1, 2.0 -> 2.
 
     Raises:
-        ProgramError: the value is not a number, a string, None or a tuple of those.
+        ProgramError: the value is not a number of at most nine decimals, a string, None or a tuple of those.
     """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
-        return int(value)
+        return bounded(int(value))
     if isinstance(value, tuple):
         return tuple(exact(item) for item in value)
     if isinstance(value, Fraction):
-        return reduced(value)
+        return bounded(reduced(value))
     if isinstance(value, float) and value == value and abs(value) < LIMIT:
-        return reduced(Fraction(repr(float(value))))
+        return bounded(reduced(Fraction(repr(float(value)))))
     if hasattr(value, "item"):  # a numpy scalar
         return exact(value.item())
     raise ProgramError([Reason(None, f"{value!r} is not a value: a number, a string or none was expected")])
@@ -60,7 +60,7 @@ def bounded(value: Exact) -> Exact:
     else:
         too_big = False
     if too_big:
-        raise ProgramError([Reason(None, "a value grows beyond 10^9 or beyond 200 characters")])
+        raise ProgramError([Reason(None, "a value grows beyond 10^9, nine decimals or 200 characters")])
     return value
 
 

@@ -1,9 +1,9 @@
 """A library of named programs, each with what it does and an example.
 
-    from tracr_tasks import library_program
+from tracr_tasks import library_program
 
-    library_program("hist").run(["a", "b", "a"])        # [2, 1, 2]
-    library_program("hist", vocab=(1, 2, 3), max_seq_len=12)
+library_program("hist").run(["a", "b", "a"])        # [2, 1, 2]
+library_program("hist", vocab=(1, 2, 3), max_seq_len=12)
 """
 
 from __future__ import annotations

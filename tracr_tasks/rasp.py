@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracr_tasks.errors import ProgramError, Reason
-from tracr_tasks.exact import Exact, Value, exact, format_value, plain
+from tracr_tasks.exact import Exact, Value, exact, format_value, literal, plain
 from tracr_tasks.functions import Function, function, predicate
 
 if TYPE_CHECKING:
@@ -28,15 +28,18 @@ RESERVED = ("BOS", "PAD", "compiler_bos", "compiler_pad")
 class Expression:
     """A node of a program: an S-op or a selector."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"  # a whole graph could be very long
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class SOp(Expression):
     """A function from a token sequence to one value a position; arithmetic and comparisons make maps."""
 
     def _combine(self, symbol: str, other: Any) -> SOp:
         if isinstance(other, SOp):
             return SequenceMap(function(f"x {symbol} y", ("x", "y")), self, other)
-        return Map(function(f"x {symbol} {exact(other)!r}"), self)
+        return Map(function(f"x {symbol} {literal(exact(other))}"), self)
 
     def __add__(self, other: Any) -> SOp:
         return self._combine("+", other)
@@ -67,7 +70,7 @@ class SOp(Expression):
         return self._combine("==", other)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Selector(Expression):
     """A boolean matrix [query, key]; `&`, `|` and `~` combine selectors."""
 
@@ -81,29 +84,29 @@ class Selector(Expression):
         return SelectorNot(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tokens(SOp):
     """The input."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Indices(SOp):
     """0, 1, ..., n - 1."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Length(SOp):
     """n at every position."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(SOp):
     """One value at every position."""
 
-    value: Value
+    value: Value | Exact
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Map(SOp):
     """`fn` of x, position by position; None stays None."""
 
@@ -111,7 +114,7 @@ class Map(SOp):
     x: SOp
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SequenceMap(SOp):
     """`fn` of x and y, position by position; None where either is None."""
 
@@ -120,17 +123,17 @@ class SequenceMap(SOp):
     y: SOp
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearSequenceMap(SOp):
     """a * x + b * y, position by position."""
 
-    a: Value
-    b: Value
+    a: Value | Exact
+    b: Value | Exact
     x: SOp
     y: SOp
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Select(Selector):
     """True where predicate(key, query) holds for the key at the column and the query at the row."""
 
@@ -139,7 +142,7 @@ class Select(Selector):
     predicate: Function
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectorAnd(Selector):
     """Both."""
 
@@ -147,7 +150,7 @@ class SelectorAnd(Selector):
     right: Selector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectorOr(Selector):
     """At least one."""
 
@@ -155,30 +158,30 @@ class SelectorOr(Selector):
     right: Selector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectorNot(Selector):
     """Where the other does not select."""
 
     selector: Selector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SelectorWidth(SOp):
     """How many keys each query selects."""
 
     selector: Selector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Aggregate(SOp):
     """The selected value if there is one, the mean of the selected numbers if more, `default` if none."""
 
     selector: Selector
     sop: SOp
-    default: Value = None
+    default: Value | Exact = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Encoded(SOp):
     """The same values, asked for as one direction with a number ("numerical") or as a one-hot ("categorical")."""
 
@@ -186,7 +189,7 @@ class Encoded(SOp):
     x: SOp
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """An S-op with the inputs that it is for.
 
@@ -216,6 +219,9 @@ class Program:
 
     def __hash__(self) -> int:
         return hash(self._identity)
+
+    def __repr__(self) -> str:
+        return f"<Program over {list(self.vocab)}, up to {self.max_seq_len} tokens:\n{self.text()}>"
 
     @cached_property
     def _identity(self) -> tuple[str, tuple[Exact, ...], int, bool]:

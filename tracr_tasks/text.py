@@ -22,11 +22,13 @@ from typing import Any
 
 from tracr_tasks import rasp
 from tracr_tasks.errors import ProgramError, Reason
-from tracr_tasks.exact import Exact, Value, exact, literal, plain
+from tracr_tasks.exact import Exact, Value, is_number, literal
 from tracr_tasks.functions import Function, function, predicate
 from tracr_tasks.trace import INPUTS, Node
 
 MAX_LINES = 300
+MAX_DEPTH = 20
+"""Operations written inside each other on one line."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)\s*=(?!=)\s*(.*)")
 CALL = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)\s*\((.*)\)", re.DOTALL)
@@ -129,7 +131,9 @@ class _Reader:
             self.reasons += [Reason(number, reason.text) for reason in error.reasons]
             self.names.setdefault(name, _Broken())
 
-    def expression(self, text: str, number: int) -> rasp.Expression:
+    def expression(self, text: str, number: int, depth: int = 0) -> rasp.Expression:
+        if depth > MAX_DEPTH:
+            raise _Refused(f"operations inside each other over {MAX_DEPTH} deep")
         if NAME.fullmatch(text):
             return self.lookup(text, number)
         match = CALL.fullmatch(text)
@@ -137,7 +141,7 @@ class _Reader:
             raise _Refused(f"{text!r} is not an operation")
         if match[1] not in READERS:
             raise _Refused(f"unknown operation {match[1]!r}; the operations are {', '.join(READERS)}")
-        return READERS[match[1]](_Arguments(self, match[1], split_arguments(match[2]), number))
+        return READERS[match[1]](_Arguments(self, match[1], split_arguments(match[2]), number, depth + 1))
 
     def lookup(self, name: str, number: int) -> rasp.Expression:
         if name in self.names:
@@ -174,21 +178,21 @@ class _Reader:
 class _Arguments:
     """The arguments of one operation; every method reads one and refuses it with its place."""
 
-    def __init__(self, reader: _Reader, op: str, texts: Sequence[str], number: int):
-        self.reader, self.op, self.texts, self.number = reader, op, list(texts), number
+    def __init__(self, reader: _Reader, op: str, texts: Sequence[str], number: int, depth: int):
+        self.reader, self.op, self.texts, self.number, self.depth = reader, op, list(texts), number, depth
 
     def expect(self, count: int, form: str) -> None:
         if len(self.texts) != count:
             raise _Refused(f"{self.op} has {len(self.texts)} arguments where {form} was expected")
 
     def sop(self, place: int) -> Any:
-        found = self.reader.expression(self.texts[place], self.number)
+        found = self.reader.expression(self.texts[place], self.number, self.depth)
         if not isinstance(found, rasp.SOp):
             raise _Refused(f"argument {place + 1} of {self.op} must be an S-op; {self.texts[place]!r} is a selector")
         return found
 
     def selector(self, place: int) -> Any:
-        found = self.reader.expression(self.texts[place], self.number)
+        found = self.reader.expression(self.texts[place], self.number, self.depth)
         if not isinstance(found, rasp.Selector):
             raise _Refused(f"argument {place + 1} of {self.op} must be a selector; {self.texts[place]!r} is an S-op")
         return found
@@ -262,7 +266,7 @@ def _read_sequence_map(a: _Arguments) -> rasp.Expression:
 def _read_linear(a: _Arguments) -> rasp.Expression:
     a.expect(4, "linear(number, number, s-op, s-op)")
     weights = [a.value(place) for place in (0, 1)]
-    if not all(isinstance(exact(weight), int | float) or hasattr(weight, "denominator") for weight in weights):
+    if not all(is_number(weight) for weight in weights):
         raise _Refused("the weights of linear must be numbers")
     return rasp.LinearSequenceMap(weights[0], weights[1], a.sop(2), a.sop(3))
 
@@ -278,7 +282,7 @@ def _read_aggregate(a: _Arguments) -> rasp.Expression:
         default = plain_literal(match[1])
         a.texts.pop()
     a.expect(2, "aggregate(selector, s-op) or aggregate(selector, s-op, default=value)")
-    return rasp.Aggregate(a.selector(0), a.sop(1), plain(default))
+    return rasp.Aggregate(a.selector(0), a.sop(1), default)
 
 
 def _read_constant(a: _Arguments) -> rasp.Expression:

@@ -17,7 +17,7 @@ from tracr_tasks.exact import exact
 INPUTS = ("tokens", "indices", "length")
 SELECTORS = ("select", "selector_and", "selector_or", "selector_not")
 MAX_NODES = 400
-"""A walk this deep still fits Python's stack."""
+"""Operations of the largest program (twice as many before equal ones are merged)."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,25 @@ def trace(output: rasp.Expression) -> tuple[Node, ...]:
     places: dict[tuple[Any, ...], int] = {}
     seen: dict[int, int] = {}
     reasons: list[Reason] = []
-
-    def visit(expression: rasp.Expression) -> int:
-        if id(expression) in seen:
-            return seen[id(expression)]
-        if len(seen) > MAX_NODES:
-            raise ProgramError([Reason(None, f"a program of over {MAX_NODES} operations")])
+    stack = [output]
+    while stack:
+        expression = stack[-1]
         op, parts, params = PARTS[type(expression)](expression)
+        missing = [part for part in parts if id(part) not in seen]
+        if missing:
+            stack += reversed(missing)
+            if len(stack) > 2 * MAX_NODES:
+                raise ProgramError([Reason(None, f"a program of over {MAX_NODES} operations")])
+            continue
+        stack.pop()
         reasons.extend(_type_reasons(op, parts))
-        args = tuple(visit(part) for part in parts)
-        key = (op, args, params)
+        key = (op, tuple(seen[id(part)] for part in parts), params)
         if key not in places:
             places[key] = len(order)
-            order.append(Node(op, args, params))
+            order.append(Node(*key))
         seen[id(expression)] = places[key]
-        return places[key]
-
-    visit(output)
+        if len(seen) > 2 * MAX_NODES:
+            raise ProgramError([Reason(None, f"a program of over {MAX_NODES} operations")])
     if reasons:
         raise ProgramError(reasons)
     return _named(order)

@@ -52,7 +52,9 @@ def test_every_operation_reads_back() -> None:
 def test_names_order_and_dead_lines_do_not_matter() -> None:
     one = parse_program("a = map(x+1, tokens)\nb = map(x+2, indices)\nout = sequence_map(x*y, a, b)", (0, 1), 3)
     two = parse_program(
-        "q = map((x + 2), indices)\ndead = map(x, q)\np = map(x + 1, tokens)\nout = sequence_map(x * y, p, q)", (0, 1), 3
+        "q = map((x + 2), indices)\ndead = map(x, q)\np = map(x + 1, tokens)\nout = sequence_map(x * y, p, q)",
+        (0, 1),
+        3,
     )
     assert one == two and one.text().count("\n") == 2
 
@@ -61,7 +63,10 @@ def test_shared_expressions_are_one_line() -> None:
     def twice() -> rasp.SOp:
         return rasp.TOKENS + 1
 
-    assert rasp.Program(twice() * twice(), (0, 1), 3).text() == "v1 = map(x + 1, tokens)\nout = sequence_map(x * y, v1, v1)"
+    assert (
+        rasp.Program(twice() * twice(), (0, 1), 3).text()
+        == "v1 = map(x + 1, tokens)\nout = sequence_map(x * y, v1, v1)"
+    )
 
 
 def test_every_reason_with_its_line() -> None:
