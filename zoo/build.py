@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tracr_tasks.errors import ZooError
 from zoo.chunks import ChunkPlan, build_chunk, plan_chunks
 from zoo.files import read_json, shown, write_atomic
-from zoo.shard import SHARD_DIR, SUFFIX, read_shard, shard_path
+from zoo.shard import SHARD_DIR, SUFFIX, damage, read_shard, shard_path
 from zoo.spec import ZooSpec, spec_from_fields
 from zoo.store import Zoo, merge_index
 
@@ -96,14 +96,15 @@ def _check_spec(spec: ZooSpec, path: Path) -> None:
 
 
 def _is_done(spec: ZooSpec, plan: ChunkPlan, out: Path) -> bool:
-    """Whether a chunk's shard is there and whole; a damaged one is made again."""
+    """Whether a chunk's shard is there and every byte of it is right; a damaged one is made again."""
     path = shard_path(out, plan.name)
     if not path.exists():
         return False
     try:
-        return read_shard(path).spec == spec.hash()
+        shard = read_shard(path)
     except ZooError:
         return False
+    return shard.spec == spec.hash() and not damage(path, shard)
 
 
 def _built(spec: ZooSpec, todo: list[ChunkPlan], out: Path, workers: int) -> Iterator[ChunkPlan]:

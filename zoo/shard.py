@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tracr_tasks.errors import ZooError
 from tracr_tasks.transformer import TargetConfig, Weights, shapes
-from zoo.files import Header, read_header, safetensors_bytes, shown, write_atomic
+from zoo.files import Header, memory_map, read_header, safetensors_bytes, shown, write_atomic
 from zoo.rows import ZooRow
 
 SHARD_DIR = "shards"
@@ -149,3 +149,17 @@ def read_shard(path: Path) -> Shard:
     if set(header.tensors) != set(families) or any(row.family not in families for row in rows):
         raise ZooError(f"{where}: its matrices and its rows name different families")
     return Shard(rows, families, failures, spec, header)
+
+
+def damage(path: Path, shard: Shard) -> list[str]:
+    """One line for each row of a shard whose bytes are not those that were written. Reads the whole file."""
+    name = path.name.removesuffix(SUFFIX)
+    matrices = {family: memory_map(path, entry) for family, entry in shard.header.tensors.items()}
+    places = Counter((row.family, row.row) for row in shard.rows)
+    out = []
+    for row in shard.rows:
+        if row.shard != name or row.row >= len(matrices[row.family]) or places[row.family, row.row] > 1:
+            out.append(f"{shown(path, 300)}: '{row.id}' has no place of its own")
+        elif row_sha256(matrices[row.family][row.row]) != row.sha256:
+            out.append(f"{shown(path, 300)}: weights of '{row.id}' have another sha256 than when they were written")
+    return out

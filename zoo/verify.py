@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ import torch
 
 from tracr_tasks.errors import ProgramError, ZooError
 from tracr_tasks.exact import format_value
-from zoo.files import memory_map
 from zoo.flowchart import Flowchart, input_ids
 from zoo.rows import ZooRow
-from zoo.shard import Shard, read_shard, row_sha256, shard_path
+from zoo.shard import Shard, damage, read_shard, shard_path
 from zoo.split import split_of
 from zoo.store import Zoo, program_of, shard_names
 from zoo.target import Target
@@ -61,7 +59,7 @@ def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
         except ZooError as problem:
             problems.append(str(problem))
     for name, shard in shards.items():
-        problems += _shard_problems(zoo.directory, name, shard)
+        problems += damage(shard_path(zoo.directory, name), shard)
     problems += _index_problems(zoo, shards)
     for row in zoo:
         problems += _program_problems(row)
@@ -69,22 +67,6 @@ def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
     for row in chosen:
         problems += _run_problems(zoo, row)
     return VerifyReport(len(zoo), len(names), len(chosen), tuple(problems))
-
-
-def _shard_problems(directory: Path, name: str, shard: Shard) -> Iterator[str]:
-    """Rows whose bytes are not those that were written."""
-    path = shard_path(directory, name)
-    matrices = {family: memory_map(path, entry) for family, entry in shard.header.tensors.items()}
-    places = Counter((row.family, row.row) for row in shard.rows)
-    for row in shard.rows:
-        if row.shard != name or row.row >= len(matrices[row.family]) or places[row.family, row.row] > 1:
-            yield f"{path}: '{row.id}' has no place of its own"
-            continue
-        flat = matrices[row.family][row.row]
-        if row_sha256(flat) != row.sha256:
-            yield f"{path}: weights of '{row.id}' have another sha256 than when they were written"
-        elif not np.isfinite(flat).all():
-            yield f"{path}: weights of '{row.id}' are not finite"
 
 
 def _index_problems(zoo: Zoo, shards: dict[str, Shard]) -> Iterator[str]:

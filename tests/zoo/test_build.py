@@ -78,13 +78,14 @@ def test_two_processes_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_build_goes_on(built: Path, copy: Path) -> None:
-    """What a kill may leave: shards missing, a temporary file, no index; and one shard that was cut."""
+    """A kill may leave shards missing, a temporary file and no index; a disk, a shard cut or with a flipped bit."""
     (copy / "index.parquet").unlink()
     (copy / "layout.json").unlink()
     names = shard_names(copy)
     shard_path(copy, names[0]).unlink()
     cut = shard_path(copy, names[1])
     cut.write_bytes(cut.read_bytes()[:-1])
+    flip(shard_path(copy, names[2]), shard_path(copy, names[2]).stat().st_size - 7)
     (copy / "shards" / ".tmp-123-x.safetensors").write_bytes(b"half")
     with pytest.raises(ZooError, match="no such file"):
         Zoo.open(copy)
