@@ -17,6 +17,7 @@ import numpy as np
 
 from tracr_tasks import rasp
 from tracr_tasks.batch import Column, in_order, run_nodes
+from tracr_tasks.canonical import canonical
 from tracr_tasks.compiler.compile import CompiledProgram, compile_program
 from tracr_tasks.errors import InputError, ProgramError
 from tracr_tasks.exact import Value
@@ -264,7 +265,7 @@ def draw(rng: random.Random, config: SamplerConfig, count: int) -> rasp.Program 
         program = rasp.Program(state.output(), config.tokens, config.max_seq_len, config.causal)
         size = sum(node.line is not None and node.op not in ENCODINGS for node in program.nodes)
         if size == count:
-            return program
+            return canonical(program)
         if size > count:
             return None
     return None

@@ -76,6 +76,9 @@ def trace(output: rasp.Expression) -> tuple[Node, ...]:
     stack = [output]
     while stack:
         expression = stack[-1]
+        if id(expression) in seen:
+            stack.pop()
+            continue
         op, parts, params = PARTS[type(expression)](expression)
         missing = [part for part in parts if id(part) not in seen]
         if missing:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracr_tasks.corpus import library, random_inputs
@@ -21,6 +21,7 @@ def assert_same(program: rasp.Program, count: int) -> None:
         assert (row[length:] == None).all()  # noqa: E711
 
 
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.booleans())
 def test_one_and_many_agree(seed: int, causal: bool) -> None:
     assert_same(sample_program(seed, SamplerConfig(causal=causal, max_ops=5, vocab_size=4)), 20)

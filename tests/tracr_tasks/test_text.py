@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracr_tasks.corpus import library
@@ -20,6 +20,7 @@ v4 = sequence_map(x * y, v2, v3)
 out = aggregate(v1, v4, default=0)"""
 
 
+@settings(max_examples=50)
 @given(st.integers(0, 10_000))
 def test_sampled_programs_read_back(seed: int) -> None:
     program = sample_program(seed, SamplerConfig(max_ops=5))

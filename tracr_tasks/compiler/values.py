@@ -11,74 +11,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
-from math import lcm
 from typing import Any
 
 import numpy as np
 
+from tracr_tasks.compiler.facts import (
+    MAX_VALUES,
+    Fact,
+    SelectorFact,
+    Term,
+    along,
+    base,
+    limits,
+    mean_set,
+    ordered,
+    refusal,
+)
 from tracr_tasks.errors import ProgramError, Reason
-from tracr_tasks.exact import Exact, is_number, literal, reduced, sort_key
+from tracr_tasks.exact import Exact, is_number, literal
 from tracr_tasks.interpreter import combine, related
 from tracr_tasks.rasp import Program
 from tracr_tasks.trace import Node
 
 MAX_GRID = 4096
 """Cells of a table over bases; beyond it the dependence is forgotten."""
-MAX_VALUES = 4096
-"""Values of one S-op; beyond it only the range is known."""
-MAX_SUMS = 1_000_000
-"""Sums of values that the set of means is taken from."""
 MAX_PAIRS = 65536
 """Pairs of values that a function of two is tabulated on."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """What is known about an S-op. `values` is None where there are too many; then `low` and `high` bound them."""
-
-    values: tuple[Exact, ...] | None
-    """Possible values, in order, None last."""
-    bases: tuple[int, ...]
-    """Nodes that the value is a function of, ascending."""
-    codes: np.ndarray
-    """Places in `values` for every combination of the bases' values, one axis a base."""
-    low: Any = 0
-    high: Any = 0
-
-    @property
-    def may_be_none(self) -> bool:
-        """Whether None is among the values (it is the last then)."""
-        return bool(self.values) and self.values[-1] is None  # type: ignore[index]
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether every value is a number."""
-        return self.values is None or all(is_number(value) for value in self.values)
-
-
-@dataclass(frozen=True)
-class Term:
-    """One factor of a selector: a relation [query values, key values] over joint values of some S-ops."""
-
-    keys: tuple[int, ...]
-    key_values: tuple[tuple[Exact, ...], ...]
-    queries: tuple[int, ...]
-    query_values: tuple[tuple[Exact, ...], ...]
-    relation: np.ndarray
-
-
-@dataclass(frozen=True)
-class SelectorFact:
-    """A selector as a conjunction of terms (none: always true), and what is sure about it."""
-
-    terms: tuple[Term, ...]
-    never_empty: bool
-    """Every query selects at least one key."""
-    single: bool
-    """Every query selects at most one key."""
 
 
 class Inference:
@@ -419,55 +377,3 @@ def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, .
 
 def _weight(groups: list[tuple[list[Exact], int]]) -> tuple[int, int]:
     return max((len(values) for values, _ in groups), default=0), sum(len(values) for values, _ in groups)
-
-
-def refusal(text: str) -> ProgramError:
-    """An error whose line is filled in by the pass that catches it."""
-    return ProgramError([Reason(None, text)])
-
-
-def base(place: int, values: Any) -> Fact:
-    """The fact of an S-op that depends on nothing else at its position."""
-    values = tuple(values)
-    return Fact(values, (place,), np.arange(len(values)))
-
-
-def ordered(values: Any) -> tuple[Exact, ...]:
-    """Distinct values in the order of `sort_key`."""
-    return tuple(sorted(set(values), key=sort_key))
-
-
-def limits(fact: Fact) -> tuple[Any, Any]:
-    """The least and the greatest value of a numeric S-op."""
-    if fact.values is None:
-        return fact.low, fact.high
-    numbers: list[Any] = [value for value in fact.values if is_number(value)]
-    return (min(numbers), max(numbers)) if numbers else (0, 0)
-
-
-def along(values: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Values along one axis of a grid."""
-    return np.array(values).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-
-
-@lru_cache(maxsize=4096)
-def mean_set(values: tuple[Any, ...], most: int) -> frozenset[Any] | None:
-    """Every mean of 1 to `most` of these values, with repetition; None if they are too many."""
-    if len(values) <= 1 or most == 1:
-        return frozenset(values)
-    scale = lcm(*(value.denominator for value in values))
-    first = np.array([int(value * scale) for value in values])
-    if np.abs(first).max() * most * scale > 2**52:
-        return None
-    sums, means = first, [np.stack([first, np.full_like(first, scale)])]
-    for count in range(2, most + 1):
-        if len(sums) * len(first) > MAX_SUMS:
-            return None
-        sums = np.unique(sums[:, None] + first)
-        means.append(np.stack([sums, np.full_like(sums, scale * count)]))
-    parts = np.concatenate(means, axis=1)
-    parts = parts // np.gcd(parts[0], parts[1])
-    distinct = np.unique(parts, axis=1)
-    if distinct.shape[1] > MAX_VALUES:
-        return None
-    return frozenset(reduced(Fraction(*pair)) for pair in distinct.T.tolist())
