@@ -1,7 +1,7 @@
 """The house base model: a small stock Qwen3 that grew up on programs and on questions with the program in the context.
 
-It makes the default work offline and from nothing. The same model answers from the source in the context (the ceiling of
-what it can say about weights) and, with the encoder and a LoRA adapter, from weights.
+It makes the default work offline and from nothing. The same model answers from the source in the context (the ceiling
+of what it can say about weights) and, with the encoder and a LoRA adapter, from weights.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None
             with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                 loss = reader.text_loss(batch)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             bar.update(minutes - bar.n)

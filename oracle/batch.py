@@ -60,13 +60,8 @@ class WeightBatch:
 
     def to(self, device: torch.device | str) -> WeightBatch:
         """The batch on another device."""
-        moved = {
-            f.name: tuple(_layer_to(layer, device) for layer in self.layers)
-            if f.name == "layers"
-            else getattr(self, f.name).to(device)
-            for f in fields(self)
-        }
-        return WeightBatch(**moved)
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "layers"}
+        return WeightBatch(layers=tuple(_layer_to(layer, device) for layer in self.layers), **moved)
 
 
 def _layer_to(layer: LayerBatch, device: torch.device | str) -> LayerBatch:

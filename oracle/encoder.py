@@ -58,7 +58,7 @@ class WeightEncoder(nn.Module):
         self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
 
     def components(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Components:
-        """Label, head and neuron tokens of a batch; `table` holds the reader's embedding rows. Never in low precision."""
+        """Label, head and neuron tokens of a batch; `table` holds the reader's embedding rows. Never in bfloat16."""
         with torch.autocast(table.device.type, enabled=False):
             return self._components(batch, table)
 
@@ -75,10 +75,14 @@ class WeightEncoder(nn.Module):
         outputs = self._outputs(batch, stream, table)
         found: list[tuple[Tensor, Tensor]] = []
         for index in reversed(range(len(batch.layers))):
-            neurons, Y = self.sweeps.neurons_back(batch, index, readings[index][1], Y)
-            heads, Y = self.sweeps.heads_back(batch, index, readings[index][0], Y)
+            neuron_tokens, Y = self.sweeps.neurons_back(batch, index, readings[index][1], Y)
+            head_tokens, Y = self.sweeps.heads_back(batch, index, readings[index][0], Y)
             layer = batch.layers[index]
-            found = [(heads + self.kind[4], layer.heads), (neurons + self.kind[5], layer.neurons), *found]
+            heads_here, neurons_here = (
+                (head_tokens + self.kind[4], layer.heads),
+                (neuron_tokens + self.kind[5], layer.neurons),
+            )
+            found = [heads_here, neurons_here, *found]
         labels = [*self._inputs(batch, X, Y, table), outputs]
         tokens, masks = zip(*labels, self._summary(batch, Y), *found, strict=True)
         return Components(torch.cat(tokens, 1), torch.cat(masks, 1))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -67,7 +67,7 @@ class WeightOracle:
     def encode(self, examples: Sequence[Example]) -> Float[Tensor, "batch n_tokens d_llm"]:
         """Weight tokens of targets."""
         batch = collate([e.neutral for e in examples], [e.labels for e in examples])
-        return self.encoder(batch, self.reader.table.detach().float())  # type: ignore[no-any-return]
+        return self.encoder(batch, self.reader.table.detach().float())
 
     @torch.no_grad()
     def encode_target(self, target: Target) -> Float[Tensor, "1 n_tokens d_llm"]:
@@ -80,18 +80,12 @@ class WeightOracle:
             raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
         labels = self.reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
         batch = collate([fold(target.config, target.weights)], [labels])
-        return self.encoder(batch, self.reader.table.detach().float())  # type: ignore[no-any-return]
+        return self.encoder(batch, self.reader.table.detach().float())
 
-    @overload
-    def ask(self, target: Target, questions: str) -> Answer: ...
-    @overload
-    def ask(self, target: Target, questions: Sequence[str]) -> list[Answer]: ...
-    def ask(self, target: Target, questions: str | Sequence[str]) -> Answer | list[Answer]:
-        """Answer one question or several about a target from its weights alone."""
+    def ask(self, target: Target, questions: str | Sequence[str]) -> list[Answer]:
+        """Answers to one question or several about a target, from its weights alone; one answer a question."""
         asked = [questions] if isinstance(questions, str) else list(questions)
-        tokens = self.encode_target(target).expand(len(asked), -1, -1)
-        answers = self.answer(asked, tokens)
-        return answers[0] if isinstance(questions, str) else answers
+        return self.answer(asked, self.encode_target(target).expand(len(asked), -1, -1))
 
     def answer(
         self, questions: Sequence[str], weight_tokens: Float[Tensor, "question n_tokens d_llm"] | None

@@ -17,7 +17,6 @@ from oracle.oracle import WeightOracle
 from oracle.subjects import Example, load_examples
 from zoo.build import build_zoo
 from zoo.spec import ZooSpec, named_spec
-from zoo.store import Zoo
 
 FAMILIES_SHOWN = 6
 """Questions about each target: one of every family."""
@@ -31,7 +30,7 @@ def quickstart(config: QuickstartConfig) -> Report:
         zoo = build_zoo(new_spec(config), config.out or Path(scratch) / "zoo", workers=2, progress=True)
         console.print("[bold]2.[/] Loading the oracle that ships with this package")
         oracle = WeightOracle.from_pretrained(config.oracle)
-        examples = unseen(zoo, oracle)
+        examples = load_examples(zoo, oracle.reader)
         console.print(f"[bold]3.[/] Asking about {len(examples)} targets, from their weights alone")
         targets = [zoo.target(e.id) for e in examples]
         report = examine(oracle, examples, targets, config.seed, FAMILIES_SHOWN)
@@ -43,14 +42,9 @@ def quickstart(config: QuickstartConfig) -> Report:
 
 
 def new_spec(config: QuickstartConfig) -> ZooSpec:
-    """A zoo of compiled programs and trained flowcharts under the seed; enough that the test splits hold what is asked for."""
+    """A zoo of compiled programs and trained flowcharts under the seed, of held-out functions only."""
     spec = named_spec("quickstart")
-    return replace(spec, compiled=config.n_compiled, trained=config.n_trained, untrained=2, seed=config.seed)
-
-
-def unseen(zoo: Zoo, oracle: WeightOracle) -> list[Example]:
-    """All targets of the new zoo whose functions no training zoo holds: the splits that follow from the function hash."""
-    return [e for split in ("test", "structure") for e in load_examples(zoo, oracle.reader, split=split)]
+    return replace(spec, compiled=config.n_compiled, trained=config.n_trained, seed=config.seed)
 
 
 def show_target(console: Console, example: Example, report: Report) -> None:

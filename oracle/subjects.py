@@ -92,12 +92,14 @@ def example_of(id: str, target: Target, program: Any | None, regime: str, reader
     return Example(id, fold(target.config, target.weights), labels, subject_of_target(program, regime, target, seed))
 
 
-def load_examples(zoo: Zoo, reader: Reader, *, split: str, limit: int | None = None, seed: int = 0) -> list[Example]:
-    """Targets of one split of a zoo as examples, in the order of the zoo (a seeded sample of it under a limit)."""
+def load_examples(
+    zoo: Zoo, reader: Reader, *, split: str | None = None, limit: int | None = None, seed: int = 0
+) -> list[Example]:
+    """Targets of a zoo (of one split, if named) as examples, in its order; a seeded sample of it under a limit."""
     rows = list(zoo.rows(split=split))
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
-    bar = tqdm(rows, desc=f"{split} targets", leave=False, disable=len(rows) < 500)
+    bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=len(rows) < 500)
     return [
         example_of(row.id, zoo.target(row.id), zoo.program(row.id), row.regime, reader, seed + i)
         for i, row in enumerate(bar)
@@ -107,15 +109,16 @@ def load_examples(zoo: Zoo, reader: Reader, *, split: str, limit: int | None = N
 def relabel(example: Example, rng: random.Random) -> Example:
     """The same weights with tokens, answers and positions renamed, in labels, program and behaviour at once.
 
-    Exact: the renamed target computes the renamed flowchart. Other targets are returned as they are (the values of a RASP
-    program have an arithmetic meaning; an untrained target has no program, and only its labels are renamed).
+    Exact: the renamed target computes the renamed flowchart. Other targets are returned as they are: the values of a
+    RASP program have an arithmetic meaning, and an untrained target has no program.
     """
     program = example.subject.program
     if not isinstance(program, Flowchart):
         return example
     tokens, answers = list(program.vocab), list(program.answers)
     places = list(range(program.max_seq_len))
-    new_tokens, new_answers, new_places = (rng.sample(x, len(x)) for x in (tokens, answers, places))
+    new_tokens, new_answers = rng.sample(tokens, len(tokens)), rng.sample(answers, len(answers))
+    new_places = rng.sample(places, len(places))
     token, answer = dict(zip(tokens, new_tokens, strict=True)), dict(zip(answers, new_answers, strict=True))
     renamed = canonical(program.relabel(token, answer, {i + 1: p + 1 for i, p in enumerate(new_places)}))
     subject = replace(

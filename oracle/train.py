@@ -143,7 +143,7 @@ def update(
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         loss = step_losses(oracle, step).mean()
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for group in optimizer.param_groups:
         torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
     optimizer.step()

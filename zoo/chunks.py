@@ -18,7 +18,7 @@ from zoo.rows import ZooRow
 from zoo.sampling import sample_flowchart
 from zoo.shard import Failure, family_of, flatten, row_sha256, write_shard
 from zoo.spec import REGIMES, ZooSpec
-from zoo.split import split_of
+from zoo.split import draw_of_splits, split_of
 from zoo.stack import initial_params, member_weights, target_config
 from zoo.target import Vocab
 from zoo.train import train_stack
@@ -145,7 +145,10 @@ def sorted_out(made: Sequence[Member | Failure]) -> tuple[list[Member], list[Fai
 def make_trained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
     """Flowcharts, learned as one stack."""
     seeds = plan.seeds(spec)
-    charts = [sample_flowchart(seed, spec.flowcharts) for seed in seeds]
+    charts = [
+        draw_of_splits(lambda at: sample_flowchart(at, spec.flowcharts), _split_of_chart, seed, spec.splits)
+        for seed in seeds
+    ]
     config = _config(spec, plan)
     stack = train_stack(config, charts, seeds, spec.training)
     made = []
@@ -167,6 +170,10 @@ def make_untrained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[F
         for i, (target_id, seed) in enumerate(zip(plan.ids(), seeds, strict=True))
     ]
     return sorted_out(made)
+
+
+def _split_of_chart(chart: Flowchart) -> str:
+    return split_of(chart.function_hash(), chart.structure_hash())
 
 
 def _config(spec: ZooSpec, plan: ChunkPlan) -> TargetConfig:

@@ -15,6 +15,7 @@ from zoo.files import regular_file, shown
 from zoo.padding import layer_sizes, pad_layers
 from zoo.shard import Failure
 from zoo.spec import ZooSpec
+from zoo.split import draw_of_splits, split_of
 from zoo.target import Target, Vocab
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def make_compiled(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Fa
     made: list[Member | Failure] = []
     for target_id, seed in zip(plan.ids(), plan.seeds(spec), strict=True):
         try:
-            compiled = sample_compiled(seed, config)
+            compiled = draw_of_splits(
+                lambda at: sample_compiled(at, config), lambda c: split_of(c.program.function_hash()), seed, spec.splits
+            )
         except InputError as problem:
             made.append(Failure(target_id, seed, str(problem)))
             continue

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tracr_tasks.errors import InputError
 from zoo.flowchart_config import FlowchartConfig
+from zoo.split import SPLITS
 from zoo.training_config import Architecture, TrainConfig
 
 MAX_COUNT = 2_000_000
@@ -43,6 +44,8 @@ class ZooSpec:
     """Of everything that is drawn."""
     size: float = 1.0
     """Multiplies the three counts."""
+    splits: tuple[str, ...] = SPLITS
+    """Splits whose functions are made; ("test", "structure") gives targets that no oracle was trained on."""
     chunk: int = 128
     """Targets built at once, and in one shard."""
     flowcharts: FlowchartConfig = field(default_factory=FlowchartConfig)
@@ -67,6 +70,8 @@ class ZooSpec:
             raise InputError(f"spec: size = {self.size!r}, expected more than 0, at most 1000")
         if not 0 < (total := sum(self.count(regime) for regime in REGIMES)) <= MAX_COUNT:
             raise InputError(f"spec: {total} targets in all, expected 1 to {MAX_COUNT}")
+        if not self.splits or set(self.splits) - set(SPLITS):
+            raise InputError(f"spec: splits = {list(self.splits)!r}, expected some of {', '.join(SPLITS)}")
         if not self.architectures:
             raise InputError("spec: architectures is empty, expected at least one")
 
@@ -91,7 +96,8 @@ def named_specs() -> dict[str, ZooSpec]:
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
     return {
         "tiny": ZooSpec("tiny", 6, 12, 3, chunk=8, flowcharts=small, training=quick),
-        "quickstart": ZooSpec("quickstart", 48, 128, 2, chunk=64),
+        "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=("test", "structure"), chunk=16),
+        "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=("test", "structure")),
         "default": ZooSpec(),
     }
 
