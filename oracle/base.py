@@ -24,6 +24,9 @@ from oracle.template import PLACEHOLDER, from_source
 from zoo.files import write_atomic
 
 PAD, EOS = "<|pad|>", "<|eos|>"
+PIECES = r"\)*\n| ?[^\s,()]+\(?|\)+|,| ?\(|\s+"
+"""What a token may span: a word with its call bracket, closing brackets with the end of their line. A third fewer tokens
+a program than the usual split at every change between letters, digits and signs."""
 ATTENTION = "eager"
 """For texts of a hundred tokens on a CPU two to three times faster, forward and backward, than the fused kernel."""
 
@@ -36,20 +39,30 @@ def pretrain(config: BaseConfig) -> Path:
     n_held_back = min(200, len(subjects) // 10)
     held_back, training = subjects[:n_held_back], subjects[n_held_back:]
     tokenizer = train_tokenizer(example_texts(training, config.seed), config.vocab_size)
-    reader = Reader(new_model(config, len(tokenizer)), tokenizer)
+    reader = Reader(new_model(config, len(tokenizer)).to(best_device()), tokenizer)
     fit(reader, training, config)
     accuracy = source_accuracy(reader, held_back, config.seed)
     save(reader, config, accuracy)
     return config.out
 
 
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Any:
     """A byte-level BPE tokenizer; any text survives it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -142,7 +155,7 @@ def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None
                 break
             optimizer.param_groups[0]["lr"] = config.lr * rate(step, minutes)
             batch = reader.texts(*next(batches))
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            with torch.autocast(reader.device.type, torch.bfloat16, enabled=config.bf16):
                 loss = reader.text_loss(batch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from oracle import template
 from oracle.base import load as load_base
-from oracle.batch import collate
+from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
 from oracle.encoder import WeightEncoder
-from oracle.neutral import fold
+from oracle.neutral import Neutral, fold
 from oracle.reader import Reader
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError, OracleError
@@ -63,11 +63,22 @@ class WeightOracle:
         """
         return _load(ASSETS / "oracle" if path is None else Path(path))
 
+    def to(self, device: torch.device | str) -> WeightOracle:
+        """Move encoder and reader to a device; returns itself."""
+        self.encoder.to(device)
+        self.reader.model.to(device)
+        return self
+
+    def read(self, targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> Float[Tensor, "batch n_tokens d_llm"]:
+        """Weight tokens of folded targets, with gradients."""
+        batch = collate(targets, labels).to(self.reader.device)
+        tokens: Tensor = self.encoder(batch, self.reader.table.detach().float())
+        return tokens
+
     @torch.no_grad()
     def encode(self, examples: Sequence[Example]) -> Float[Tensor, "batch n_tokens d_llm"]:
         """Weight tokens of targets."""
-        batch = collate([e.neutral for e in examples], [e.labels for e in examples])
-        return self.encoder(batch, self.reader.table.detach().float())
+        return self.read([e.neutral for e in examples], [e.labels for e in examples])
 
     @torch.no_grad()
     def encode_target(self, target: Target) -> Float[Tensor, "1 n_tokens d_llm"]:
@@ -79,8 +90,7 @@ class WeightOracle:
         if target.n_parameters > MAX_PARAMETERS:
             raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
         labels = self.reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-        batch = collate([fold(target.config, target.weights)], [labels])
-        return self.encoder(batch, self.reader.table.detach().float())
+        return self.read([fold(target.config, target.weights)], [labels])
 
     def ask(self, target: Target, questions: str | Sequence[str]) -> list[Answer]:
         """Answers to one question or several about a target, from its weights alone; one answer a question."""
@@ -108,7 +118,10 @@ class WeightOracle:
         path.mkdir(parents=True, exist_ok=True)
         self.reader.model.save_pretrained(path / ADAPTER)  # type: ignore[operator]
         (path / ADAPTER / "README.md").unlink(missing_ok=True)
-        weights = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in self.encoder.state_dict().items()}
+        weights = {
+            name: tensor.detach().cpu().to(torch.bfloat16).contiguous()
+            for name, tensor in self.encoder.state_dict().items()
+        }
         write_atomic(path / ENCODER_FILE, [save(weights)])
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
 

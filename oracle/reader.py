@@ -47,6 +47,12 @@ class Reader:
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
         self.special = frozenset(tokenizer.all_special_tokens) | {PLACEHOLDER}
+        self._names: dict[str, list[int]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the reader computes."""
+        return self.table.device
 
     @property
     def table(self) -> Float[Tensor, "vocab d_llm"]:
@@ -62,11 +68,14 @@ class Reader:
     def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
         """Token ids of a target's label names."""
         positions = ["BOS", *map(str, range(1, n_ctx))]
-        return LabelIds(*(pad_ids(self._name_ids(names)) for names in (tokens, positions, outputs)))
+        return LabelIds(*(pad_ids([self._name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
 
-    def _name_ids(self, names: Sequence[str]) -> list[list[int]]:
-        found = self.tokenizer([" " + name for name in names], add_special_tokens=False)["input_ids"]
-        return [ids or [self.eos_id] for ids in found]
+    def _name_ids(self, name: str) -> list[int]:
+        """Token ids of one name, as it stands inside a sentence; remembered, since targets share most names."""
+        if name not in self._names:
+            found: list[int] = self.tokenizer(" " + name, add_special_tokens=False)["input_ids"]
+            self._names[name] = found or [self.eos_id]
+        return self._names[name]
 
     def texts(self, prompts: Sequence[str], answers: Sequence[str] | None = None) -> TextBatch:
         """Tokenise prompts (and answers, each ended by the end token) into a left-padded batch."""
@@ -84,7 +93,7 @@ class Reader:
             mask[i, width - len(head) - len(tail) :] = True
             if tail:
                 labels[i, width - len(tail) :] = torch.tensor(tail)
-        return TextBatch(ids, mask, labels)
+        return TextBatch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
     def splice(
         self, ids: Int[Tensor, "seq pos"], weight_tokens: Float[Tensor, "seq n_tokens d_llm"] | None

@@ -19,8 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from oracle import template
-from oracle.base import linear_schedule
-from oracle.batch import collate
+from oracle.base import best_device, linear_schedule
 from oracle.config import TrainConfig, to_json
 from oracle.oracle import WeightOracle, new_oracle
 from oracle.questions import Question, ask, draw
@@ -39,16 +38,18 @@ def train(config: TrainConfig) -> WeightOracle:
     Raises:
         InputError: an empty zoo, or the preflight finds that the tokens carry nothing.
     """
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1)  # targets are tiny: one thread folds and runs them faster than two
     torch.set_float32_matmul_precision("medium")
     zoo = Zoo.open(config.zoo)
     oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
+    oracle.to(best_device())
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     examples = load_examples(zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed)
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed)
     if not examples:
         raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
     preflight(oracle, examples[:16])
+    torch.set_num_threads(config.threads)
     history = fit(oracle, examples, watched or examples[:N_WATCHED], config)
     oracle.facts["history"] = history
     oracle.save_pretrained(config.out)
@@ -95,8 +96,7 @@ def training_steps(examples: Sequence[Example], config: TrainConfig) -> Iterator
 
 def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
     """Mean loss (nats a token) of every answer, [question]; `swap` gives each target another one's weights."""
-    batch = collate([e.neutral for e in step.examples], [e.labels for e in step.examples])
-    tokens = oracle.encoder(batch, oracle.reader.table.detach().float())
+    tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
     tokens = tokens if swap is None else tokens[list(swap)]
     texts = step.texts(oracle)
     loss = oracle.reader.answer_loss(texts, tokens[list(step.owner)])
@@ -140,7 +140,7 @@ def update(
     oracle.encoder.train()
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(oracle.reader.device.type, torch.bfloat16, enabled=bf16):
         loss = step_losses(oracle, step).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

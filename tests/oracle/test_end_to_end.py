@@ -1,0 +1,134 @@
+"""The whole path on a toy scale: zoo, base, training, saving, loading, asking, evaluating."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from oracle.base import pretrain
+from oracle.config import BaseConfig, EvalConfig, TrainConfig
+from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
+from oracle.oracle import CONFIG_FILE, WeightOracle
+from oracle.subjects import load_examples
+from oracle.symmetry import random_gauge
+from oracle.train import preflight, train
+from tests.oracle.targets import SMALL
+from tracr_tasks.errors import InputError, OracleError
+from zoo.build import build_zoo
+from zoo.spec import named_spec
+from zoo.store import Zoo
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    spec = replace(named_spec("tiny"), compiled=12, trained=16, untrained=4)
+    return build_zoo(spec, tmp_path_factory.mktemp("zoo") / "zoo", workers=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("base") / "base"
+    shape = BaseConfig(out, d_model=32, n_layers=2, n_heads=2, d_mlp=48, vocab_size=400, n_programs=12)
+    return pretrain(replace(shape, minutes=0.5, max_steps=4, batch=8, bf16=False))
+
+
+@pytest.fixture(scope="module")
+def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("oracle") / "oracle"
+    config = TrainConfig(zoo.directory, out, str(base), SMALL, lora_rank=4, targets_per_step=4)
+    train(replace(config, minutes=1.0, max_steps=3, threads=1, bf16=False))
+    return out
+
+
+def test_a_saved_oracle_answers_as_the_loaded_one_does(folder: Path, zoo: Zoo) -> None:
+    one, other = (WeightOracle.from_pretrained(folder) for _ in range(2))
+    target = zoo.target(next(iter(zoo)).id)
+    questions = ["What does this model compute?", "Compiled, trained or untrained?"]
+    answers = one.ask(target, questions)
+    assert answers == other.ask(target, questions)
+    assert [a.question for a in answers] == questions and all(0 <= a.confidence <= 1 for a in answers)
+    assert one.ask(target, questions[0])[0].question == questions[0]
+
+
+def test_the_target_is_never_run(folder: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("the target was run")
+
+    monkeypatch.setattr("zoo.target.forward", refuse)
+    WeightOracle.from_pretrained(folder).ask(zoo.target(next(iter(zoo)).id), "What does this model compute?")
+
+
+def test_weights_under_a_random_gauge_get_the_same_tokens(folder: Path, zoo: Zoo) -> None:
+    oracle = WeightOracle.from_pretrained(folder)
+    for row in list(zoo)[::5]:
+        target = zoo.target(row.id)
+        other = replace(target, weights=random_gauge(target.config, target.weights, 0))
+        torch.testing.assert_close(oracle.encode_target(other), oracle.encode_target(target), rtol=1e-3, atol=1e-4)
+
+
+def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Path) -> None:
+    config = TrainConfig(zoo.directory, tmp_path, str(base), SMALL, lora_rank=4, targets_per_step=4)
+    again = train(replace(config, minutes=1.0, max_steps=3, threads=1, bf16=False)).facts["history"]
+    assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
+
+
+def test_training_moves_encoder_and_adapter_and_leaves_the_base(folder: Path, base: Path) -> None:
+    oracle = WeightOracle.from_pretrained(folder)
+    names = [name for name, _ in oracle.reader.model.named_parameters() if "lora_B" in name]
+    assert names and any(bool(oracle.reader.model.get_parameter(name).any()) for name in names)
+    assert oracle.facts["base"] == str(base)
+
+
+def test_another_base_is_refused(folder: Path, base: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((base / name).read_bytes())
+    weights = bytearray((base / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    copy = tmp_path / "oracle"
+    copy.mkdir()
+    facts = json.loads((folder / CONFIG_FILE).read_text()) | {"base": str(tmp_path)}
+    (copy / CONFIG_FILE).write_text(json.dumps(facts))
+    with pytest.raises(OracleError, match="base has sha256"):
+        WeightOracle.from_pretrained(copy)
+
+
+def test_a_folder_without_an_oracle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OracleError, match="oracle_config.json"):
+        WeightOracle.from_pretrained(tmp_path)
+
+
+def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo) -> None:
+    oracle = WeightOracle.from_pretrained(folder)
+    examples = load_examples(zoo, oracle.reader, limit=4)
+    preflight(oracle, examples)
+    with torch.no_grad():
+        oracle.encoder.gain.zero_()
+    with pytest.raises(InputError, match="alike"):
+        preflight(oracle, examples)
+    with torch.no_grad():
+        oracle.encoder.gain.fill_(torch.nan)
+    with pytest.raises(InputError, match="not finite"):
+        preflight(oracle, examples)
+
+
+def test_evaluation_grades_every_question_under_every_condition(folder: Path, zoo: Zoo, tmp_path: Path) -> None:
+    config = EvalConfig(zoo.directory, folder, tmp_path, split="train", limit=8, threads=1)
+    report = evaluate(config)
+    asked = {c: [(r.target, r.question) for r in report.rows if r.condition == c] for c in CONDITIONS}
+    assert asked[OWN] == asked[SWAPPED] == asked[NOTHING] and asked[OWN]
+    assert (tmp_path / "answers.parquet").stat().st_size > 0 and (tmp_path / "results.md").read_text().count("|") > 20
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert set(saved["margins"]) == {SWAPPED, NOTHING}
+    again = evaluate(replace(config, out=None))
+    assert again.rows == report.rows and again.losses == report.losses
+
+
+def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> None:
+    examples = load_examples(zoo, WeightOracle.from_pretrained(folder).reader)
+    for i, donor in enumerate(swap_within_kind(examples)):
+        assert donor != i and examples[donor].subject.kind == examples[i].subject.kind
