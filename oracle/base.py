@@ -25,8 +25,8 @@ from zoo.files import write_atomic
 
 PAD, EOS = "<|pad|>", "<|eos|>"
 PIECES = r"\)*\n| ?[^\s,()]+\(?|\)+|,| ?\(|\s+"
-"""What a token may span: a word with its call bracket, closing brackets with the end of their line. A third fewer tokens
-a program than the usual split at every change between letters, digits and signs."""
+"""What a token may span: a word with its call bracket, closing brackets with the end of their line. That is a third
+fewer tokens a program than the usual split at every change between letters, digits and signs."""
 ATTENTION = "eager"
 """For texts of a hundred tokens on a CPU two to three times faster, forward and backward, than the fused kernel."""
 

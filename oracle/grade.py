@@ -6,20 +6,21 @@ proposed input; everything else, the same words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
-from tracr_tasks.errors import ProgramError
-from zoo.flowchart import Flowchart
+from tracr_tasks.batch import hash_inputs
+from tracr_tasks.errors import WeightOracleError
+from tracr_tasks.text import parse_program
+from zoo.flowchart import Flowchart, input_ids
 from zoo.flowchart_parser import parse_flowchart
 from zoo.target import Target
 
 N_INPUTS = 4096
-"""Inputs on which two programs are compared; all of them where there are no more."""
+"""Inputs on which two flowcharts are compared; all of them where there are no more."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _grade_program(answer: str, exact: bool, subject: Subject, seed: int) -> Gra
         proposed = parse_like(answer, subject)
         ids, lengths = grading_inputs(subject, seed)
         same = _same(subject.program, proposed, ids, lengths)
-    except ProgramError:
+    except WeightOracleError:
         return Grade(parsed=False, exact=False, correct=False, agreement=0.0)
     return Grade(parsed=True, exact=exact, correct=bool(same.all()), agreement=float(same.mean()))
 
@@ -101,27 +102,18 @@ def parse_like(text: str, subject: Subject) -> object:
     truth = subject.program
     if isinstance(truth, Flowchart):
         return parse_flowchart(text, truth.vocab, truth.answers, truth.max_seq_len)
-    from tracr_tasks import parse_program
-
     return parse_program(text, vocab=truth.vocab, max_seq_len=truth.max_seq_len, causal=truth.causal)
 
 
 def grading_inputs(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids [batch, max_seq_len] and lengths [batch] on which programs are compared: seeded, all lengths for RASP."""
-    program, rng = subject.program, np.random.default_rng(seed)
-    v, n = len(program.vocab), program.max_seq_len
-    full = isinstance(program, Flowchart)
-    if v**n <= N_INPUTS:
-        ids = np.stack(np.meshgrid(*[np.arange(v)] * n, indexing="ij"), -1).reshape(-1, n)
-        lengths = np.full(len(ids), n) if full else 1 + np.arange(len(ids)) % n
-        return ids, lengths
-    ids = rng.integers(0, v, (N_INPUTS, n))
-    return ids, np.full(N_INPUTS, n) if full else rng.integers(1, n + 1, N_INPUTS)
+    """Ids [batch, max_seq_len] and lengths [batch] on which programs are compared.
 
-
-def name_inputs(program: object, ids: np.ndarray, lengths: Sequence[int]) -> tuple[tuple[str, ...], ...]:
-    """Input sequences as names of tokens."""
-    from tracr_tasks import format_value
-
-    names = [format_value(v) for v in program.vocab]  # type: ignore[attr-defined]
-    return tuple(tuple(names[i] for i in row[:n]) for row, n in zip(ids.tolist(), lengths, strict=True))
+    RASP: those of the function hash, of all lengths. Flowcharts: those of the function hash, or a seeded part of them.
+    """
+    program = subject.program
+    if not isinstance(program, Flowchart):
+        return hash_inputs(len(program.vocab), program.max_seq_len)
+    ids = input_ids(len(program.vocab), program.max_seq_len)
+    if len(ids) > N_INPUTS:
+        ids = ids[np.random.default_rng(seed).permutation(len(ids))[:N_INPUTS]]
+    return ids, np.full(len(ids), program.max_seq_len)

@@ -98,7 +98,7 @@ def test_another_base_is_refused(folder: Path, base: Path, tmp_path: Path) -> No
 
 
 def test_a_folder_without_an_oracle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OracleError, match="oracle_config.json"):
+    with pytest.raises(OracleError, match=r"oracle_config\.json"):
         WeightOracle.from_pretrained(tmp_path)
 
 
