@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from oracle.config import BaseConfig
+from oracle.phrasings import phrasings
 from oracle.questions import Subject, draw, one_of_each
 from oracle.reader import Reader
 from oracle.subjects import fresh_subjects
@@ -38,8 +39,12 @@ def pretrain(config: BaseConfig) -> Path:
     subjects = fresh_subjects(config.n_programs, config.seed)
     n_held_back = min(200, len(subjects) // 10)
     held_back, training = subjects[:n_held_back], subjects[n_held_back:]
-    tokenizer = train_tokenizer(example_texts(training, config.seed), config.vocab_size)
-    reader = Reader(new_model(config, len(tokenizer)).to(best_device()), tokenizer)
+    if config.start is None:
+        tokenizer = train_tokenizer(example_texts(training, config.seed), config.vocab_size)
+        model = new_model(config, len(tokenizer))
+    else:
+        model, tokenizer = load(config.start)
+    reader = Reader(model.to(best_device()), tokenizer)
     fit(reader, training, config)
     accuracy = source_accuracy(reader, held_back, config.seed)
     save(reader, config, accuracy)
@@ -116,16 +121,28 @@ def example_texts(subjects: Sequence[Subject], seed: int) -> list[str]:
 
 
 def text_batches(subjects: Sequence[Subject], config: BaseConfig) -> Iterator[tuple[list[str], list[str]]]:
-    """Endless batches of prompts and answers; a quarter shows the program alone, as text to be written."""
+    """Endless batches of prompts and answers, a share of them drills."""
     rng = random.Random(config.seed + 1)
+    words = sorted({word for subject in subjects[:500] for word in subject.text.split()})
     while True:
-        prompts, answers = [], []
-        for subject in rng.choices(subjects, k=config.batch):
-            question = draw(subject, 2, rng)[-1]
-            alone = rng.random() < 0.25
-            prompts.append("Program:" if alone else from_source(question.text, subject.text))
-            answers.append(subject.text if alone else question.truth)
-        yield prompts, answers
+        pairs = [
+            drill(words, rng) if rng.random() < config.drills else asked(rng.choice(subjects), rng)
+            for _ in range(config.batch)
+        ]
+        prompts, answers = zip(*pairs, strict=True)
+        yield list(prompts), list(answers)
+
+
+def asked(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    """A random question with the program in its context, and the answer."""
+    question = draw(subject, 2, rng)[-1]
+    return from_source(question.text, subject.text), question.truth
+
+
+def drill(words: Sequence[str], rng: random.Random) -> tuple[str, str]:
+    """Words of programs in random order, to be repeated: looking things up in the context is learned from these."""
+    source = " ".join(rng.sample(words, min(len(words), rng.randint(3, 24))))
+    return from_source(rng.choice(phrasings("program", test=False)), source), source
 
 
 def linear_schedule(config_minutes: float, max_steps: int) -> Callable[[int, float], float]:
@@ -137,18 +154,19 @@ def linear_schedule(config_minutes: float, max_steps: int) -> Callable[[int, flo
     return share
 
 
+def progress(minutes: float, name: str, hidden: bool = False) -> Any:
+    """A bar of minutes; whatever is done in a step is set as its postfix."""
+    layout = "{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}"
+    return tqdm(total=minutes, desc=name, bar_format=layout, disable=True if hidden else None)
+
+
 def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None:
     """Train on whole texts, questions and answers, within the budget of minutes and steps."""
     model = reader.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01, betas=(0.9, 0.98))
     rate, start = linear_schedule(config.minutes, config.max_steps), time.monotonic()
     batches = text_batches(subjects, config)
-    with tqdm(
-        total=config.minutes,
-        unit="min",
-        desc="house model",
-        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}",
-    ) as bar:
+    with progress(config.minutes, "house model") as bar:
         for step in range(config.max_steps):
             minutes = (time.monotonic() - start) / 60
             if minutes >= config.minutes:

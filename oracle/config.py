@@ -53,6 +53,8 @@ class BaseConfig:
     """Width of the gated MLP."""
     vocab_size: int = 640
     """Entries of the tokenizer, which is trained first."""
+    start: Path | None = None
+    """Go on with the model and the tokenizer in this folder, in place of new ones."""
     n_programs: int = 6000
     """Programs of each kind that the text is about (train split only)."""
     minutes: float = 15.0
@@ -61,6 +63,8 @@ class BaseConfig:
     """Stop after this many steps."""
     batch: int = 64
     """Texts a step."""
+    drills: float = 0.3
+    """Share of texts that only ask to repeat random words of the context."""
     lr: float = 2e-3
     """Peak learning rate (AdamW, linear warm-up and decay over the budget)."""
     seed: int = 0
@@ -88,7 +92,7 @@ class TrainConfig:
     lora_alpha: float = 64.0
     """Scale of the adapter is alpha / rank."""
     targets_per_step: int = 24
-    """Targets a step."""
+    """Targets a step and process."""
     questions_per_target: int = 3
     """Questions about each of them."""
     no_weights: float = 0.1
@@ -111,8 +115,10 @@ class TrainConfig:
     """Use at most this many targets (for tests)."""
     seed: int = 0
     """Seed of initial weights, order and questions."""
-    threads: int = 2
-    """Torch threads."""
+    processes: int = 2
+    """Processes that train together, on a CPU."""
+    threads: int = 1
+    """Torch threads of each."""
 
 
 @dataclass(frozen=True)

@@ -150,16 +150,22 @@ def _rows(ids: Any, fixed: int, order: Sequence[int]) -> Any:
     return ids[[*range(fixed), *(fixed + i for i in order)]]
 
 
-def batches_of(examples: Sequence[Example], size: int, rng: random.Random) -> Iterator[list[Example]]:
-    """Endless batches; targets of like size come together, so that little is padding, in an order that is random."""
+def batches_of(
+    examples: Sequence[Example], size: int, rng: random.Random, rank: int = 0, n_ranks: int = 1
+) -> Iterator[list[Example]]:
+    """Endless batches; targets of like size come together, so that little is padding, in an order that is random.
+
+    Under several ranks with equal generators, those of one step are disjoint and of like size.
+    """
     by_size = sorted(range(len(examples)), key=lambda i: _cost(examples[i].neutral))
     while True:
         jitter = [(i + rng.uniform(-0.1, 0.1) * len(by_size), j) for i, j in enumerate(by_size)]
         order = [j for _, j in sorted(jitter)]
-        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        chunks = [order[i : i + size * n_ranks] for i in range(0, len(order), size * n_ranks)]
         rng.shuffle(chunks)
         for chunk in chunks:
-            yield [examples[j] for j in chunk]
+            if len(chunk) >= n_ranks:
+                yield [examples[j] for j in chunk[rank::n_ranks]]
 
 
 def _cost(neutral: Neutral) -> tuple[int, int, int]:

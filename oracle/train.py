@@ -11,20 +11,19 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from oracle import template
-from oracle.base import best_device, linear_schedule
+from oracle.base import best_device, linear_schedule, progress
 from oracle.config import TrainConfig, to_json
 from oracle.oracle import WeightOracle, new_oracle
 from oracle.questions import Question, ask, draw
 from oracle.reader import TextBatch
 from oracle.subjects import Example, batches_of, load_examples, relabel
+from oracle.team import Team, launch
 from tracr_tasks.errors import InputError
 from zoo.store import Zoo
 
@@ -38,22 +37,39 @@ def train(config: TrainConfig) -> WeightOracle:
     Raises:
         InputError: an empty zoo, or the preflight finds that the tokens carry nothing.
     """
+    if config.processes > 1 and best_device().type == "cpu":
+        check_zoo(config)
+        launch(config.processes, train_as, config)
+    else:
+        train_as(config, Team())
+    return WeightOracle.from_pretrained(config.out)
+
+
+def check_zoo(config: TrainConfig) -> None:
+    """Refuse a zoo with nothing to learn from before any process starts.
+
+    Raises:
+        InputError: no target in the train split.
+    """
+    if not Zoo.open(config.zoo).rows(split="train"):
+        raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
+
+
+def train_as(config: TrainConfig, team: Team) -> None:
+    """Train as one member of a team; the first saves."""
     torch.set_num_threads(1)  # targets are tiny: one thread folds and runs them faster than two
     torch.set_float32_matmul_precision("medium")
+    check_zoo(config)
     zoo = Zoo.open(config.zoo)
-    oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
-    oracle.to(best_device())
+    oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed).to(best_device())
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     examples = load_examples(zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed)
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed)
-    if not examples:
-        raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
-    history = fit(oracle, examples, watched or examples[:N_WATCHED], config)
-    oracle.facts["history"] = history
-    oracle.save_pretrained(config.out)
-    return oracle
+    oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, team)
+    if team.rank == 0:
+        oracle.save_pretrained(config.out)
 
 
 def preflight(oracle: WeightOracle, examples: Sequence[Example]) -> None:
@@ -84,10 +100,11 @@ class Step:
         return oracle.reader.texts(prompts, [q.truth for q in self.questions])
 
 
-def training_steps(examples: Sequence[Example], config: TrainConfig) -> Iterator[Step]:
-    """Endless training steps under the seed."""
-    rng = random.Random(config.seed)
-    for batch in batches_of(examples, config.targets_per_step, rng):
+def training_steps(examples: Sequence[Example], config: TrainConfig, team: Team) -> Iterator[Step]:
+    """Endless training steps under the seed; each member of a team has its own targets, names and questions."""
+    rng = random.Random(f"{config.seed}/{team.rank}")
+    order = random.Random(config.seed)
+    for batch in batches_of(examples, config.targets_per_step, order, team.rank, team.size):
         named = [relabel(example, rng) for example in batch] if config.relabel else batch
         asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
         owner, questions = zip(*asked, strict=True)
@@ -104,47 +121,50 @@ def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = N
 
 
 def fit(
-    oracle: WeightOracle, examples: Sequence[Example], watched: Sequence[Example], config: TrainConfig
-) -> list[Any]:
-    """The training loop; the oracle is saved at every evaluation."""
+    oracle: WeightOracle, examples: Sequence[Example], watched: Sequence[Example], config: TrainConfig, team: Team
+) -> list[dict[str, float]]:
+    """The training loop; the first of the team watches, and saves the oracle at every evaluation."""
     adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
     groups = [(list(oracle.encoder.parameters()), config.lr), (adapter, config.lora_lr)]
     optimizer = torch.optim.AdamW([{"params": p, "lr": lr} for p, lr in groups], weight_decay=0.02, betas=(0.9, 0.98))
-    rate, start, history = linear_schedule(config.minutes, config.max_steps), time.monotonic(), list[Any]()
-    steps, next_eval, smooth = training_steps(examples, config), config.eval_every, None
-    layout = "{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}"
-    with tqdm(total=config.minutes, desc="oracle", bar_format=layout) as bar:
+    rate, start, history = linear_schedule(config.minutes, config.max_steps), time.monotonic(), list[dict[str, float]]()
+    steps, next_eval, index = training_steps(examples, config, team), config.eval_every, 0
+    with progress(config.minutes, "oracle", team.rank > 0) as bar:
         for index in range(config.max_steps):
-            minutes = (time.monotonic() - start) / 60
+            minutes = team.average((time.monotonic() - start) / 60)
             if minutes >= config.minutes:
                 break
             if minutes >= next_eval:
-                history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
-                bar.write(
-                    " ".join(f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}" for k, v in history[-1].items())
-                )
-                oracle.save_pretrained(config.out)
                 next_eval += config.eval_every
-            loss = update(oracle, next(steps), optimizer, [lr * rate(index, minutes) for _, lr in groups], config.bf16)
-            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+                if team.rank == 0:
+                    history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
+                    bar.write(" ".join(f"{name}={value:.4g}" for name, value in history[-1].items()))
+                    oracle.save_pretrained(config.out)
+            loss = update(oracle, next(steps), optimizer, [lr * rate(index, minutes) for _, lr in groups], config, team)
             bar.update(minutes - bar.n)
-            bar.set_postfix_str(f"step {index + 1}, loss {smooth:.3f}", refresh=False)
-    history.append({"minutes": config.minutes, "step": index} | watch(oracle, watched, config.seed))
+            bar.set_postfix_str(f"step {index + 1}, loss {loss:.3f}", refresh=False)
+    if team.rank == 0:
+        history.append({"minutes": config.minutes, "step": index} | watch(oracle, watched, config.seed))
     return history
 
 
 def update(
-    oracle: WeightOracle, step: Step, optimizer: torch.optim.Optimizer, rates: Sequence[float], bf16: bool
+    oracle: WeightOracle,
+    step: Step,
+    optimizer: torch.optim.Optimizer,
+    rates: Sequence[float],
+    config: TrainConfig,
+    team: Team,
 ) -> float:
-    """One optimizer step; the loss in nats a token, averaged over questions."""
+    """One optimizer step; the loss in nats a token, averaged over this process's questions."""
     oracle.encoder.train()
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    with torch.autocast(oracle.reader.device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(oracle.reader.device.type, torch.bfloat16, enabled=config.bf16):
         loss = step_losses(oracle, step).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    for group in optimizer.param_groups:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+        team.average_gradients(group["params"])
         torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
     optimizer.step()
     return float(loss.item())

@@ -111,7 +111,7 @@ def test_saying_that_there_is_no_program_is_wrong_where_there_is_one() -> None:
 def test_test_phrasings_are_never_trained_on() -> None:
     subject, rng = flowchart_subject(3), random.Random(0)
     assert all(not set(phrasings(f, test=True)) & set(phrasings(f, test=False)) for f in PHRASINGS)
-    assert all(len(set(PHRASINGS[f])) == len(PHRASINGS[f]) >= 4 + N_TEST_ONLY for f in PHRASINGS)
+    assert all(len(set(PHRASINGS[f])) == len(PHRASINGS[f]) >= 12 + N_TEST_ONLY for f in PHRASINGS)
     trained = {ask(subject, "program", rng).text for _ in range(200)}
     tested = {ask(subject, "program", rng, test=True).text for _ in range(200)}
     assert not trained & tested
