@@ -99,7 +99,7 @@ def load_examples(
     rows = list(zoo.rows(split=split))
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
-    bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=len(rows) < 500)
+    bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=True if len(rows) < 500 else None)
     return [
         example_of(row.id, zoo.target(row.id), zoo.program(row.id), row.regime, reader, seed + i)
         for i, row in enumerate(bar)

@@ -72,6 +72,10 @@ class Zoo:
         if not directory.is_dir():
             raise ZooError(f"{shown(directory, 300)}: no such zoo, expected a folder with {INDEX_FILE}")
         path = directory / LAYOUT_FILE
+        if not path.exists() and (directory / SHARD_DIR).is_dir():
+            raise ZooError(
+                f"{shown(directory, 300)}: an unfinished zoo; run `weight-oracle zoo build` again to finish it"
+            )
         layout = read_json(path, 1 << 28, ZooError)
         if not isinstance(layout, dict) or not all(isinstance(v, dict) and "config" in v for v in layout.values()):
             raise ZooError(f"{shown(path, 300)}: expected an object of families, each with its config")
