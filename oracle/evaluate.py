@@ -67,10 +67,19 @@ class Report:
     losses: dict[str, dict[str, Interval]]
     """kind -> condition (or "gap") -> nats a token of the right program."""
 
-    def accuracy(self, kind: str, family: str, condition: str) -> Interval | None:
-        """Share correct with its interval, or None where nothing was asked."""
-        rows = [r for r in self.rows if (r.kind, r.family, r.condition) == (kind, family, condition)]
-        return clustered_mean([r.correct for r in rows], [r.target for r in rows]) if rows else None
+    def accuracy(self, condition: str, kind: str | None = None, family: str | None = None) -> Interval:
+        """Share of right answers under a condition, of one kind of target and one family if named."""
+        rows = self._chosen(condition, kind, family)
+        return clustered_mean([float(r.correct) for r in rows], [r.target for r in rows])
+
+    def agreement(self, condition: str, kind: str) -> Interval:
+        """Share of inputs on which the proposed programs agree with the true ones."""
+        rows = self._chosen(condition, kind, "program")
+        return clustered_mean([r.agreement for r in rows], [r.target for r in rows])
+
+    def _chosen(self, condition: str, kind: str | None, family: str | None) -> list[Row]:
+        wanted = [r for r in self.rows if r.condition == condition and kind in (None, r.kind)]
+        return [r for r in wanted if family in (None, r.family)]
 
     def margin(self, kind: str | None = None, control: str = NOTHING) -> Interval:
         """Own weights minus a control on the same questions, over all families; clustered by target."""
@@ -87,18 +96,18 @@ class Report:
         """A Markdown table: one row a family, one column a condition, and the losses below."""
         lines = ["| target | question | " + " | ".join(CONDITIONS) + " |", "|---|---|" + "---|" * len(CONDITIONS)]
         for kind, family in dict.fromkeys((r.kind, r.family) for r in self.rows):
-            cells = [str(self.accuracy(kind, family, condition)) for condition in CONDITIONS]
-            lines.append(f"| {kind} | {family} | " + " | ".join(cells) + " |")
-        for kind, family in dict.fromkeys((r.kind, r.family) for r in self.rows if r.family == "program"):
-            cells = []
-            for condition in CONDITIONS:
-                rows = [r for r in self.rows if (r.kind, r.family, r.condition) == (kind, family, condition)]
-                cells.append(str(clustered_mean([r.agreement for r in rows], [r.target for r in rows])))
-            lines.append(f"| {kind} | {family}, agreement per input | " + " | ".join(cells) + " |")
+            lines.append(_line(kind, family, [self.accuracy(condition, kind, family) for condition in CONDITIONS]))
+        for kind in dict.fromkeys(r.kind for r in self.rows):
+            agreement = [self.agreement(condition, kind) for condition in CONDITIONS]
+            lines.append(_line(kind, "program, agreement per input", agreement))
         for kind, found in self.losses.items():
-            cells = [str(found[condition]) for condition in CONDITIONS]
-            lines.append(f"| {kind} | loss on the right program, nats a token | " + " | ".join(cells) + " |")
+            losses = [found[condition] for condition in CONDITIONS]
+            lines.append(_line(kind, "loss on the right program, nats a token", losses))
         return "\n".join(lines)
+
+
+def _line(kind: str, what: str, cells: Sequence[Interval]) -> str:
+    return f"| {kind} | {what} | " + " | ".join(map(str, cells)) + " |"
 
 
 def evaluate(config: EvalConfig) -> Report:

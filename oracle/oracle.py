@@ -27,7 +27,7 @@ from oracle.neutral import Neutral, fold
 from oracle.reader import Reader
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError, OracleError
-from zoo.files import read_json, write_atomic
+from zoo.files import read_header, read_json, shown, write_atomic
 from zoo.target import Target
 
 ASSETS = Path(__file__).parent / "assets"
@@ -133,6 +133,8 @@ def base_folder(name: str) -> Path:
         OracleError: neither a folder nor a model of the hub.
     """
     if name == HOUSE:
+        if not (ASSETS / HOUSE / "config.json").is_file():
+            raise OracleError(f"{ASSETS / HOUSE}: the house base model is missing; install the package again")
         return ASSETS / HOUSE
     if Path(name).is_dir():
         return Path(name)
@@ -192,11 +194,12 @@ def _version() -> str:
 def _load(path: Path) -> WeightOracle:
     """Read an oracle's folder, each part checked against what the configuration says."""
     from peft import PeftModel
-    from safetensors.torch import load_file
 
     if not (path / CONFIG_FILE).is_file():
         raise OracleError(f"{path}: no {CONFIG_FILE}; expected an oracle's folder, as `weight-oracle train` writes it")
     facts = read_json(path / CONFIG_FILE, 1 << 20, OracleError)
+    if missing := [key for key in ("base", "base_sha256", "d_llm", "encoder") if key not in facts]:
+        raise OracleError(f"{path / CONFIG_FILE}: no field {missing[0]}; expected what `weight-oracle train` writes")
     if facts.get("template") != template.TEMPLATE or facts.get("placeholder") != template.PLACEHOLDER:
         raise OracleError(f"{path / CONFIG_FILE}: template {facts.get('template')!r}, expected {template.TEMPLATE!r}")
     folder = base_folder(facts["base"])
@@ -205,7 +208,26 @@ def _load(path: Path) -> WeightOracle:
             f"{folder}: base has sha256 {got[:12]}, expected {facts['base_sha256'][:12]} as in {path / CONFIG_FILE}"
         )
     model, tokenizer = load_base(folder)
+    if not (path / ADAPTER / "adapter_model.safetensors").is_file():
+        raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
     model = PeftModel.from_pretrained(model, path / ADAPTER, local_files_only=True)
+    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), Reader(model.eval(), tokenizer), facts)
+
+
+def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
+    """The encoder that a configuration describes, with the weights of a file.
+
+    Raises:
+        OracleError: a tensor is missing, unexpected or of another shape.
+    """
+    from safetensors.torch import load_file
+
     encoder = WeightEncoder(EncoderConfig(**facts["encoder"]), facts["d_llm"])
-    encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(path / ENCODER_FILE).items()})
-    return WeightOracle(encoder.eval(), Reader(model.eval(), tokenizer), facts)
+    expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    got = {name: entry.shape for name, entry in read_header(path, OracleError).tensors.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
+            shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
+            raise OracleError(f"{path}: tensor {shown(name)} has {shapes}")
+    encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    return encoder.eval()

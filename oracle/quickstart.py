@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from oracle.config import QuickstartConfig
-from oracle.evaluate import NOTHING, OWN, SWAPPED, Report, Row, examine
+from oracle.evaluate import CONDITIONS, OWN, Report, examine
 from oracle.oracle import WeightOracle
 from oracle.subjects import Example, load_examples
 from zoo.build import build_zoo
@@ -64,16 +63,9 @@ def show_controls(console: Console, report: Report) -> None:
     """Accuracy over all questions beside the controls, with intervals clustered by target."""
     table = Table(title="Share of right answers, with 95% intervals clustered by target", title_justify="left")
     table.add_column("targets")
-    for column in (OWN, SWAPPED, NOTHING):
+    for column in CONDITIONS:
         table.add_column(column)
     for kind in dict.fromkeys(r.kind for r in report.rows):
-        table.add_row(kind, *(_share(report.rows, kind, condition) for condition in (OWN, SWAPPED, NOTHING)))
+        table.add_row(kind, *(str(report.accuracy(condition, kind)) for condition in CONDITIONS))
     console.print(table)
     console.print(f"Own weights minus question only, on the same questions: [bold]{report.margin()}[/]")
-
-
-def _share(rows: Sequence[Row], kind: str, condition: str) -> str:
-    from oracle.statistics import clustered_mean
-
-    chosen = [r for r in rows if (r.kind, r.condition) == (kind, condition)]
-    return str(clustered_mean([r.correct for r in chosen], [r.target for r in chosen]))

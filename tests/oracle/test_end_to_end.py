@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def test_another_base_is_refused(folder: Path, base: Path, tmp_path: Path) -> No
 def test_a_folder_without_an_oracle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OracleError, match=r"oracle_config\.json"):
         WeightOracle.from_pretrained(tmp_path)
+
+
+def test_an_encoder_of_another_shape_is_refused(folder: Path, tmp_path: Path) -> None:
+    facts = json.loads((folder / CONFIG_FILE).read_text())
+    facts["encoder"]["n_tokens"] += 1
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / CONFIG_FILE).write_text(json.dumps(facts))
+    with pytest.raises(OracleError, match=r"latents has shape \(5, 24\), expected \(6, 24\)"):
+        WeightOracle.from_pretrained(copy)
 
 
 def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo) -> None:
