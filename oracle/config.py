@@ -85,6 +85,8 @@ class TrainConfig:
     """Folder for the oracle."""
     base: str = "house"
     """Base model: "house" (ships with the package), a folder, or a model name on the hub."""
+    start: Path | None = None
+    """Go on with the encoder, adapter and base of this oracle, in place of new ones."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The weight encoder."""
     lora_rank: int = 32

@@ -55,13 +55,15 @@ class WeightOracle:
         self.encoder, self.reader, self.facts = encoder, reader, facts
 
     @classmethod
-    def from_pretrained(cls, path: Path | str | None = None) -> WeightOracle:
+    def from_pretrained(cls, path: Path | str | None = None, *, trainable: bool = False) -> WeightOracle:
         """Load an oracle's folder; the one that ships with the package if no path is given.
+
+        `trainable` keeps the adapter open to gradients.
 
         Raises:
             OracleError: a missing or damaged folder, or a base that is not the one the oracle was trained with.
         """
-        return _load(ASSETS / "oracle" if path is None else Path(path))
+        return _load(ASSETS / "oracle" if path is None else Path(path), trainable)
 
     def to(self, device: torch.device | str) -> WeightOracle:
         """Move encoder and reader to a device; returns itself."""
@@ -165,11 +167,7 @@ def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: fl
     torch.manual_seed(seed)
     adapter = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(model, adapter)
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = (
-                False  # autocast chooses; a cast up and down again costs a tenth of a step
-            )
+    leave_casts_to_autocast(model)
     reader = Reader(model, tokenizer)
     d_llm = reader.table.shape[1]
     norm = float(reader.table.detach().float().norm(dim=-1).mean())
@@ -185,13 +183,22 @@ def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: fl
     return WeightOracle(WeightEncoder(encoder, d_llm, norm), reader, facts)
 
 
+def leave_casts_to_autocast(model: torch.nn.Module) -> None:
+    """Switch off PEFT's casts of inputs to the adapter's dtype: under autocast they are undone at once."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+
+
 def _version() -> str:
     from importlib.metadata import version
 
     return version("weight-oracle")
 
 
-def _load(path: Path) -> WeightOracle:
+def _load(path: Path, trainable: bool) -> WeightOracle:
     """Read an oracle's folder, each part checked against what the configuration says."""
     from peft import PeftModel
 
@@ -210,7 +217,8 @@ def _load(path: Path) -> WeightOracle:
     model, tokenizer = load_base(folder)
     if not (path / ADAPTER / "adapter_model.safetensors").is_file():
         raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
-    model = PeftModel.from_pretrained(model, path / ADAPTER, local_files_only=True)
+    model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
+    leave_casts_to_autocast(model)
     return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), Reader(model.eval(), tokenizer), facts)
 
 

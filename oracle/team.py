@@ -49,7 +49,7 @@ def launch(size: int, work: Callable[[C, Team], object], config: C) -> None:
     """Run `work(config, team)` in `size` fresh processes; an error in one ends all and is raised here."""
     with tempfile.TemporaryDirectory() as scratch:
         meeting = Path(scratch) / "meeting"
-        spawn(_member, (size, str(meeting), work, config), nprocs=size)
+        spawn(_member, (size, str(meeting), work, config), nprocs=size, daemon=True)
 
 
 def _member(rank: int, size: int, meeting: str, work: Callable[[C, Team], object], config: C) -> None:

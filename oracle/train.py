@@ -61,7 +61,11 @@ def train_as(config: TrainConfig, team: Team) -> None:
     torch.set_float32_matmul_precision("medium")
     check_zoo(config)
     zoo = Zoo.open(config.zoo)
-    oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed).to(best_device())
+    if config.start is None:
+        oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
+    else:
+        oracle = WeightOracle.from_pretrained(config.start, trainable=True)
+    oracle.to(best_device())
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     examples = load_examples(zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed)
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed)
