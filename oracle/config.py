@@ -16,10 +16,12 @@ class EncoderConfig:
     """Residual channels that start from codes of the input tokens."""
     position_channels: int = 12
     """Residual channels that start from codes of the positions."""
-    hidden_channels: int = 16
-    """Residual channels that only heads and neurons write to."""
-    out_channels: int = 32
-    """Covector channels that start from codes of the output tokens (the upper half is for components alone)."""
+    hidden_channels: int = 96
+    """Residual channels that only heads and neurons write to: every (head, label) pair and neuron needs a code."""
+    out_channels: int = 64
+    """Covector channels; the first half starts from codes of the output tokens, the rest is for components alone."""
+    head_channels: int = 40
+    """Mixtures of the channels that a head's pairings are taken on (a head has the square of it as features)."""
     d_token: int = 128
     """Width of a head, neuron or label token."""
     n_mix_layers: int = 2

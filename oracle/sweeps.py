@@ -89,9 +89,9 @@ class ComponentNet(nn.Module):
 
 
 def head_pairings(
-    layer: LayerBatch, channels: Float[Tensor, "batch d_model all_channels"], bias: Float[Tensor, "batch d_model"]
+    layer: LayerBatch, channels: Float[Tensor, "batch d_model mixture"], bias: Float[Tensor, "batch d_model"]
 ) -> Float[Tensor, "batch n_heads feature"]:
-    """X^T W_Q W_K^T X and X^T W_K b_Q of every head."""
+    """X^T W_Q W_K^T X and X^T W_K b_Q of every head, on mixtures of the channels."""
     query = torch.einsum("bdc,bhdk->bhck", channels, layer.W_Q)
     constant = layer.b_Q + torch.einsum("bd,bhdk->bhk", bias, layer.W_Q)
     key = torch.einsum("bdc,bhdk->bhck", channels, layer.W_K)
@@ -100,10 +100,10 @@ def head_pairings(
 
 def head_writes(
     layer: LayerBatch,
-    channels: Float[Tensor, "batch d_model all_channels"],
+    channels: Float[Tensor, "batch d_model mixture"],
     reads: Float[Tensor, "batch d_model out_channels"],
 ) -> Float[Tensor, "batch n_heads feature"]:
-    """X^T W_V W_O Y of every head."""
+    """X^T W_V W_O Y of every head, on mixtures of the channels."""
     value = torch.einsum("bdc,bhdk->bhck", channels, layer.W_V)
     out = torch.einsum("bhkd,bdo->bhko", layer.W_O, reads)
     return squash(value @ out).flatten(2)
@@ -114,9 +114,9 @@ class Sweeps(nn.Module):
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
-        c, o, d = config.channels + 1, config.out_channels, config.d_token
-        self.hidden, self.out_channels = config.channels, o
-        n_head, n_neuron = (c + 1) * c + c * o, c + 1 + o
+        c, o, d, k = config.channels + 1, config.out_channels, config.d_token, config.head_channels
+        n_head, n_neuron = (k + 1) * k + k * o, c + 1 + o
+        self.head_view = nn.Linear(c, k, bias=False)
         self.head_forward, self.neuron_forward = ComponentNet(n_head, d), ComponentNet(n_neuron, d)
         self.head_backward, self.neuron_backward = ComponentNet(n_head + d, d), ComponentNet(n_neuron + d, d)
         self.head_gate, self.neuron_write = nn.Linear(d, config.channels), nn.Linear(d, config.channels)
@@ -130,10 +130,11 @@ class Sweeps(nn.Module):
     ) -> Reading:
         """Forward: head tokens of one layer; their writes are added to the stream."""
         layer, channels = batch.layers[index], channels_of(stream, batch)
-        seen = head_pairings(layer, channels, bias_stream(stream, batch))
-        features = torch.cat([seen, head_writes(layer, channels, reads)], -1)
+        view = self.head_view(channels)
+        seen = head_pairings(layer, view, bias_stream(stream, batch))
+        features = torch.cat([seen, head_writes(layer, view, reads)], -1)
         tokens = self.head_forward(features, context_of(batch, index)) * layer.heads[..., None]
-        gate = (1 + self.head_gate(tokens)) * layer.heads[..., None]
+        gate = 2 * self.head_gate(tokens) * layer.heads[..., None]
         moved = torch.einsum("bhck,bhkd->bhdc", torch.einsum("bdc,bhdk->bhck", channels, layer.W_V), layer.W_O)
         through = torch.einsum("bd,bhdk,bhke->be", bias_stream(stream, batch), layer.W_V, layer.W_O)
         stream.X = stream.X + torch.einsum("bhdc,bhc->bdc", self.head_mix(moved), gate)
@@ -175,7 +176,8 @@ class Sweeps(nn.Module):
     ) -> tuple[Float[Tensor, "batch n_heads d_token"], Float[Tensor, "batch d_model out_channels"]]:
         """Backward: final head tokens of one layer, and Y with what the heads read as values, queries and keys."""
         layer, channels = batch.layers[index], reading.channels
-        features = torch.cat([reading.features, head_writes(layer, channels, reads), reading.tokens], -1)
+        written = head_writes(layer, self.head_view(channels), reads)
+        features = torch.cat([reading.features, written, reading.tokens], -1)
         tokens = self.head_backward(features, context_of(batch, index)) * layer.heads[..., None]
         value, query, key = ((1 + self.head_read(tokens)) * layer.heads[..., None]).chunk(3, -1)
         wants = torch.einsum("bhdk,bhko->bhdo", layer.W_V, torch.einsum("bhke,beo->bhko", layer.W_O, reads))

@@ -22,6 +22,7 @@ SMALL = EncoderConfig(
     position_channels=5,
     hidden_channels=4,
     out_channels=8,
+    head_channels=7,
     d_token=24,
     n_mix_layers=1,
     n_pool_layers=1,
