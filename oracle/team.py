@@ -1,7 +1,7 @@
 """Training in several processes on one machine: each has its own targets of a step, gradients are averaged.
 
-Two processes of one thread learn from about half again as many targets a second as one process of two threads: the
-products of a small oracle are too small to be split well.
+The products of a small oracle are too small to be split well over threads, so two processes of one thread are used in
+place of one of two.
 """
 
 from __future__ import annotations

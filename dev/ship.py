@@ -1,0 +1,65 @@
+"""Put a base model and an oracle into the package: `python dev/ship.py --base runs/base --oracle runs/oracle`.
+
+The oracle's configuration is changed to name its base as "house"; sizes are checked against what may ship.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from oracle.oracle import ADAPTER, ASSETS, CONFIG_FILE, ENCODER_FILE, HOUSE, fingerprint
+
+LIMIT = 32 << 20
+BASE_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "base_config.json",
+)
+PATHS = ("zoo", "out", "base", "start")
+"""Fields of the training configuration that name folders of the machine it ran on: only the last part is kept."""
+ORACLE_FILES = (ENCODER_FILE, f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to ship."""
+
+    base: Path
+    """Folder that `weight-oracle base` wrote."""
+    oracle: Path
+    """Folder that `weight-oracle train` wrote, with that base."""
+
+
+def main(config: Config) -> None:
+    """Copy, rename, check the size."""
+    facts = json.loads((config.oracle / CONFIG_FILE).read_text())
+    if facts["base_sha256"] != fingerprint(config.base):
+        raise SystemExit(f"{config.oracle} was trained on another base than {config.base}")
+    shutil.rmtree(ASSETS, ignore_errors=True)
+    for source, names, folder in ((config.base, BASE_FILES, HOUSE), (config.oracle, ORACLE_FILES, "oracle")):
+        for name in names:
+            target = ASSETS / folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((source / name).read_bytes())
+    facts["train"] = {key: Path(v).name if key in PATHS and v else v for key, v in facts["train"].items()}
+    (ASSETS / "oracle" / CONFIG_FILE).write_text(json.dumps(facts | {"base": HOUSE}, indent=1) + "\n")
+    adapter = ASSETS / "oracle" / ADAPTER / "adapter_config.json"
+    adapter.write_text(
+        json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": HOUSE}, indent=1) + "\n"
+    )
+    size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
+    if size > LIMIT:
+        raise SystemExit(f"{ASSETS}: {size:,} bytes, expected at most {LIMIT:,}")
+    print(f"{ASSETS}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
