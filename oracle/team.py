@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 from torch.multiprocessing.spawn import spawn
+from torch.nn import Parameter
 
 C = TypeVar("C")
 
@@ -34,7 +35,7 @@ class Team:
         distributed.all_reduce(shared)
         return float(shared) / self.size
 
-    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def average_gradients(self, parameters: Iterable[Parameter]) -> None:
         """Replace every gradient by its mean over the team; a member without one counts as zero."""
         if self.size == 1:
             return

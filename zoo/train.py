@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,9 +98,21 @@ def train_stack(
     lessons = [Lesson(chart, pool) for chart in charts]
     pool_codes = codes(torch.from_numpy(pool), len(charts[0].vocab))
     params = initial_params(config, list(seeds))
-    loss = _fit(config, params, lessons, seeds, pool_codes, train)
-    records = _evaluate(config, params, lessons, seeds, pool_codes, train, loss)
+    with full_precision():
+        loss = _fit(config, params, lessons, seeds, pool_codes, train)
+        records = _evaluate(config, params, lessons, seeds, pool_codes, train, loss)
     return TrainedStack(params, records, time.perf_counter() - began)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products in full float32, whatever the process has set: the same seed must give the same bytes."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _fit(

@@ -40,7 +40,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("oracle") / "oracle"
-    config = TrainConfig(zoo.directory, out, str(base), SMALL, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(zoo.directory, out, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
     train(replace(config, minutes=1.0, max_steps=3, processes=1, bf16=False))
     return out
 
@@ -72,7 +72,7 @@ def test_weights_under_a_random_gauge_get_the_same_tokens(folder: Path, zoo: Zoo
 
 
 def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Path) -> None:
-    config = TrainConfig(zoo.directory, tmp_path, str(base), SMALL, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(zoo.directory, tmp_path, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
     again = train(replace(config, minutes=1.0, max_steps=3, processes=1, bf16=False)).facts["history"]
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
 

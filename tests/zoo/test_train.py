@@ -66,3 +66,17 @@ def test_seeds_alone_decide_initial_weights() -> None:
     many, one = initial_params(config, SEEDS), initial_params(config, SEEDS[2:3])
     assert all(torch.equal(many[name][2], one[name][0]) for name in one)
     assert not torch.equal(many["unembed.W_U"][0], many["unembed.W_U"][1])
+
+
+def test_weights_do_not_depend_on_the_precision_that_the_process_has_set() -> None:
+    charts, config = [sample_flowchart(seed) for seed in (1, 2)], target_config(Architecture(), 6, 6, 6)
+    recipe = TrainConfig(steps=20, eval_inputs=64)
+    before = torch.get_float32_matmul_precision()
+    full = train_stack(config, charts, [1, 2], recipe)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        again = train_stack(config, charts, [1, 2], recipe)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert all(torch.equal(again.params[name], tensor) for name, tensor in full.params.items())
