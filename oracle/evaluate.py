@@ -20,7 +20,7 @@ from tqdm import tqdm
 from oracle.config import EvalConfig, to_json
 from oracle.grade import grade
 from oracle.oracle import Answer, WeightOracle
-from oracle.questions import Question, one_of_each
+from oracle.questions import FAMILIES, Question, one_of_each
 from oracle.statistics import Interval, clustered_mean
 from oracle.subjects import Example, load_examples
 from oracle.train import Step, step_losses
@@ -95,11 +95,12 @@ class Report:
     def table(self) -> str:
         """A Markdown table: one row a family, one column a condition, and the losses below."""
         lines = ["| target | question | " + " | ".join(CONDITIONS) + " |", "|---|---|" + "---|" * len(CONDITIONS)]
-        for kind, family in dict.fromkeys((r.kind, r.family) for r in self.rows):
-            lines.append(_line(kind, family, [self.accuracy(condition, kind, family) for condition in CONDITIONS]))
         for kind in dict.fromkeys(r.kind for r in self.rows):
-            agreement = [self.agreement(condition, kind) for condition in CONDITIONS]
-            lines.append(_line(kind, "program, agreement per input", agreement))
+            for family in (f for f in FAMILIES if self._chosen(OWN, kind, f)):
+                lines.append(_line(kind, family, [self.accuracy(condition, kind, family) for condition in CONDITIONS]))
+            if kind != "none":
+                agreement = [self.agreement(condition, kind) for condition in CONDITIONS]
+                lines.append(_line(kind, "program, agreement per input", agreement))
         for kind, found in self.losses.items():
             losses = [found[condition] for condition in CONDITIONS]
             lines.append(_line(kind, "loss on the right program, nats a token", losses))

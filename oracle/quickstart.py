@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from oracle.config import QuickstartConfig
-from oracle.evaluate import CONDITIONS, OWN, Report, examine
+from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, Report, examine
 from oracle.oracle import WeightOracle
 from oracle.subjects import Example, load_examples
 from zoo.build import build_zoo
@@ -68,4 +68,5 @@ def show_controls(console: Console, report: Report) -> None:
     for kind in dict.fromkeys(r.kind for r in report.rows):
         table.add_row(kind, *(str(report.accuracy(condition, kind)) for condition in CONDITIONS))
     console.print(table)
-    console.print(f"Own weights minus question only, on the same questions: [bold]{report.margin()}[/]")
+    for control in (NOTHING, SWAPPED):
+        console.print(f"Own weights minus {control}, on the same questions: [bold]{report.margin(control=control)}[/]")

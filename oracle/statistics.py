@@ -23,7 +23,13 @@ class Interval:
 
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[str], seed: int = 0) -> Interval:
-    """Mean of values and a percentile bootstrap over whole clusters (Efron and Tibshirani 1993, chapter 13)."""
+    """Mean of values and a percentile bootstrap over whole clusters (Efron and Tibshirani 1993, chapter 13).
+
+    Raises:
+        ValueError: no values.
+    """
+    if not len(values):
+        raise ValueError("no values to take a mean of")
     keys, index = np.unique(np.asarray(clusters), return_inverse=True)
     data = np.asarray(values, dtype=float)
     sums, counts = np.bincount(index, data, len(keys)), np.bincount(index, minlength=len(keys))
