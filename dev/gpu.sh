@@ -33,6 +33,10 @@ pack() { # NAME: write WORK/NAME to OUT in parts that can be carried back
   tar -c -C "$WORK" "$1" | split -b 15M -d - "$OUT/$1.tar."
 }
 
+start_from() { # NAME FILE: the option that goes on from WORK/NAME, if an earlier piece finished it
+  [ ! -e "$WORK/$1/$2" ] || printf '%s %s' --start "$WORK/$1"
+}
+
 oracle() { # VERB...: one command, stopped in time to pack what it has
   timeout --signal=TERM --kill-after=20 "$LIMIT" python3 -m oracle.cli "$@"
 }
@@ -45,11 +49,12 @@ case $piece in
     ;;
   base)
     trap 'pack base' EXIT
-    oracle base --out "$WORK/base" --minutes 8 "$@"
+    oracle base --out "$WORK/base" --minutes 7 $(start_from base base_config.json) "$@"
     ;;
   train)
     trap 'pack oracle' EXIT
-    oracle train --zoo "$WORK/zoo" --base "$WORK/base" --out "$WORK/oracle" --minutes 8 "$@"
+    oracle train --zoo "$WORK/zoo" --base "$WORK/base" --out "$WORK/oracle" --minutes 7 \
+      $(start_from oracle oracle_config.json) "$@"
     ;;
   eval)
     trap 'pack results' EXIT

@@ -17,6 +17,8 @@ from torch import distributed
 from torch.multiprocessing.spawn import spawn
 from torch.nn import Parameter
 
+from oracle.console import quiet_libraries
+
 C = TypeVar("C")
 
 
@@ -56,6 +58,7 @@ def launch(size: int, work: Callable[[C, Team], object], config: C) -> None:
 def _member(rank: int, size: int, meeting: str, work: Callable[[C, Team], object], config: C) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
-        work(config, Team(rank, size))
+        with quiet_libraries():
+            work(config, Team(rank, size))
     finally:
         distributed.destroy_process_group()
