@@ -175,17 +175,25 @@ def run_quickstart(config: QuickstartConfig) -> None:
 
 
 def run_base(config: BaseConfig) -> None:
-    """`base`: `oracle.base.pretrain`."""
+    """`base`: `oracle.base.pretrain`; prints what the model gets right with the source in its context."""
     from oracle.base import pretrain
+    from oracle.console import say
 
-    pretrain(config)
+    folder = pretrain(config)
+    reached = json.loads((folder / "base_config.json").read_text())["source_in_context"]
+    say(f"{folder}: right answers with the source in the context")
+    say("\n".join(f"  {family} {share:.2f}" for family, share in reached.items()))
 
 
 def run_train(config: TrainConfig) -> None:
-    """`train`: `oracle.train.train`."""
+    """`train`: `oracle.train.train`; prints the losses on val targets at the end."""
+    from oracle.console import say
     from oracle.train import train
 
-    train(config)
+    last = train(config).facts["history"][-1]
+    say(f"{config.out}: {last['step']} steps; loss on the right program, nats a token, and share exact")
+    losses = [(name, value) for name, value in last.items() if name not in ("minutes", "step")]
+    say("\n".join(f"  {name} {value:.3f}" for name, value in losses))
 
 
 def run_eval(config: EvalConfig) -> None:
