@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -76,6 +76,10 @@ class Report:
         """Share of inputs on which the proposed programs agree with the true ones."""
         rows = self._chosen(condition, kind, "program")
         return clustered_mean([r.agreement for r in rows], [r.target for r in rows])
+
+    def without(self, family: str) -> Report:
+        """The same report, one family of questions left out."""
+        return replace(self, rows=tuple(r for r in self.rows if r.family != family))
 
     def _chosen(self, condition: str, kind: str | None, family: str | None) -> list[Row]:
         wanted = [r for r in self.rows if r.condition == condition and kind in (None, r.kind)]

@@ -130,6 +130,7 @@ class _Batch:
             self.pairs = self.pairs & np.tril(np.ones((program.max_seq_len,) * 2, dtype=bool))
 
     def apply(self, node: Node, args: list[Any]) -> Any:
+        """The value of one node, given those of its arguments."""
         match node.op:
             case "tokens":
                 return Column(self.ids, self.program.exact_vocab)
@@ -196,6 +197,7 @@ class _Batch:
         return (chosen == 1) & self.pairs
 
     def aggregate(self, default: Exact, chosen: np.ndarray, x: Column) -> Column:
+        """Per row: the mean of the chosen values, the one chosen, or the default."""
         count = chosen.sum(-1)
         first = np.take_along_axis(x.codes, chosen.argmax(-1), axis=1)
         many = (count > 1) & self.valid

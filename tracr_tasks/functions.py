@@ -167,6 +167,7 @@ def _build_arithmetic(tree: ast.BinOp, params: tuple[str, ...]) -> Closure:
     adds = isinstance(tree.op, ast.Add)
 
     def run(arguments: tuple[Exact, ...]) -> Exact:
+        """The operation on both sides; None if either is None."""
         a, b = left(arguments), right(arguments)
         if a is None or b is None:
             return None
@@ -231,6 +232,7 @@ def _build_call(tree: ast.Call, params: tuple[str, ...]) -> Closure:
     part = _build(tree.args[0], params)
 
     def run(arguments: tuple[Exact, ...]) -> Exact:
+        """The call on its argument; None stays None."""
         value = part(arguments)
         if value is None:
             return None

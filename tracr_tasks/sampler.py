@@ -166,6 +166,7 @@ class _Draw:
         self.items.append(Item(sop, kind, low, high))
 
     def map(self) -> None:
+        """Draw a map of something that is there already."""
         x = self.pick("whole", "bool", "number", "words")
         if x.kind == "words":
             token = self.rng.choice(self.config.tokens)
@@ -197,6 +198,7 @@ class _Draw:
         self.add(rasp.Map(function(text), x.sop), "whole", min(low, high), max(low, high))
 
     def sequence_map(self) -> None:
+        """Draw a sequence map of two things that are there already."""
         x = self.pick("whole", "bool")
         y = self.pick("whole", "bool", other=x)
         both_bool = x.kind == y.kind == "bool"
@@ -219,6 +221,7 @@ class _Draw:
         self.add(rasp.LinearSequenceMap(a, b, x.sop, y.sop), "number", 0, 0)
 
     def select(self) -> rasp.Selector:
+        """Draw a selector."""
         signs = ("==", "==", "!=", "<", "<=", ">", ">=", "true")
         if self.tokens.kind == "words" and self.rng.random() < 0.5:
             return rasp.Select(rasp.TOKENS, rasp.TOKENS, predicate(self.rng.choice(("==", "!="))))

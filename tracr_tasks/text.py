@@ -107,6 +107,7 @@ class _Reader:
                 self.defined_at.setdefault(match[1], number)
 
     def read_line(self, number: int, line: str) -> None:
+        """Take in one line: a header field or an assignment."""
         line = strip_comment(line).strip()
         if not line:
             return
@@ -132,6 +133,7 @@ class _Reader:
             self.names.setdefault(name, _Broken())
 
     def expression(self, text: str, number: int, depth: int = 0) -> rasp.Expression:
+        """The expression that a right-hand side denotes."""
         if depth > MAX_DEPTH:
             raise _Refused(f"operations inside each other over {MAX_DEPTH} deep")
         if NAME.fullmatch(text):
@@ -152,6 +154,7 @@ class _Reader:
         raise _Refused(f"unknown name {name!r}" if line is None else f"{name!r} is used before its line {line}")
 
     def finish(self, vocab: Sequence[Value] | None, max_seq_len: int | None, causal: bool | None) -> rasp.Program:
+        """The program of all lines read, header and arguments together."""
         vocab = self.header.get("vocab") if vocab is None else vocab
         max_seq_len = self.header.get("max_seq_len") if max_seq_len is None else max_seq_len
         causal = self.header.get("attention", False) if causal is None else causal

@@ -92,6 +92,7 @@ def _anonymous(tree: Tree) -> Tree:
     positions: dict[int, int] = {}
 
     def go(node: Tree) -> Tree:
+        """The same node under names by order of first use."""
         if isinstance(node, str):
             return answers.setdefault(node, f"y{len(answers)}")
         condition = renamed(
