@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,18 @@ def drill(words: Sequence[str], rng: random.Random) -> tuple[str, str]:
     return from_source(rng.choice(phrasings("program", test=False)), source), source
 
 
-def linear_schedule(config_minutes: float, max_steps: int) -> Callable[[int, float], float]:
-    """Share of the peak rate at a step and a time in minutes: warm-up over 50 steps, then linear decay to zero."""
+def budget_left(minutes: float, steps: int | None) -> Callable[[int, float], float]:
+    """Share of the budget that is left at a step and a time in minutes: of the steps if given, else of the minutes."""
 
-    def share(step: int, minutes: float) -> float:
-        return min(1.0, (step + 1) / 50) * max(0.0, 1 - max(minutes / config_minutes, step / max_steps))
+    def left(step: int, elapsed: float) -> float:
+        return 1 - (elapsed / minutes if steps is None else step / steps)
 
-    return share
+    return left
+
+
+def learning_rate(peak: float, step: int, left: float) -> float:
+    """Warm-up over 50 steps, then a linear decay with the budget."""
+    return peak * min(1.0, (step + 1) / 50) * left
 
 
 def progress(minutes: float, name: str, hidden: bool = False) -> Any:
@@ -164,14 +170,14 @@ def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None
     """Train on whole texts, questions and answers, within the budget of minutes and steps."""
     model = reader.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01, betas=(0.9, 0.98))
-    rate, start = linear_schedule(config.minutes, config.max_steps), time.monotonic()
+    budget, start = budget_left(config.minutes, config.steps), time.monotonic()
     batches = text_batches(subjects, config)
     with progress(config.minutes, "house model") as bar:
-        for step in range(config.max_steps):
+        for step in count():
             minutes = (time.monotonic() - start) / 60
-            if minutes >= config.minutes:
+            if (left := budget(step, minutes)) <= 0:
                 break
-            optimizer.param_groups[0]["lr"] = config.lr * rate(step, minutes)
+            optimizer.param_groups[0]["lr"] = learning_rate(config.lr, step, left)
             batch = reader.texts(*next(batches))
             with torch.autocast(reader.device.type, torch.bfloat16, enabled=config.bf16):
                 loss = reader.text_loss(batch)

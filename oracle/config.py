@@ -61,8 +61,8 @@ class BaseConfig:
     """Programs of each kind that the text is about (train split only)."""
     minutes: float = 15.0
     """Stop after this many minutes of training."""
-    max_steps: int = 100_000
-    """Stop after this many steps."""
+    steps: int | None = None
+    """Train for so many steps in place of the minutes; the same seed then gives the same weights."""
     batch: int = 64
     """Texts a step."""
     drills: float = 0.3
@@ -107,8 +107,8 @@ class TrainConfig:
     """Peak learning rate of the adapter."""
     minutes: float = 45.0
     """Stop after this many minutes; the learning rate decays to zero over them."""
-    max_steps: int = 1_000_000
-    """Stop after this many steps."""
+    steps: int | None = None
+    """Train for so many steps in place of the minutes; the same seed then gives the same weights."""
     relabel: bool = True
     """Rename tokens, answers and positions of flowchart targets at random, in weights and text at once."""
     bf16: bool = True

@@ -11,13 +11,14 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from oracle import template
-from oracle.base import best_device, linear_schedule, progress
+from oracle.base import best_device, budget_left, learning_rate, progress
 from oracle.config import TrainConfig, to_json
 from oracle.oracle import WeightOracle, new_oracle
 from oracle.questions import Question, ask, draw
@@ -126,17 +127,17 @@ def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = N
 
 def fit(
     oracle: WeightOracle, examples: Sequence[Example], watched: Sequence[Example], config: TrainConfig, team: Team
-) -> list[dict[str, float]]:
+) -> list[dict[str, float | int]]:
     """The training loop; the first of the team watches, and saves the oracle at every evaluation."""
     adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
     groups = [(list(oracle.encoder.parameters()), config.lr), (adapter, config.lora_lr)]
     optimizer = torch.optim.AdamW([{"params": p, "lr": lr} for p, lr in groups], weight_decay=0.02, betas=(0.9, 0.98))
-    rate, start, history = linear_schedule(config.minutes, config.max_steps), time.monotonic(), list[dict[str, float]]()
+    budget, start, history = budget_left(config.minutes, config.steps), time.monotonic(), list[dict[str, float | int]]()
     steps, next_eval, index = training_steps(examples, config, team), config.eval_every, 0
     with progress(config.minutes, "oracle", team.rank > 0) as bar:
-        for index in range(config.max_steps):
+        for index in count():
             minutes = team.average((time.monotonic() - start) / 60)
-            if minutes >= config.minutes:
+            if (left := budget(index, minutes)) <= 0:
                 break
             if minutes >= next_eval:
                 next_eval += config.eval_every
@@ -144,11 +145,13 @@ def fit(
                     history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
                     bar.write(" ".join(f"{name}={value:.4g}" for name, value in history[-1].items()))
                     oracle.save_pretrained(config.out)
-            loss = update(oracle, next(steps), optimizer, [lr * rate(index, minutes) for _, lr in groups], config, team)
+            loss = update(
+                oracle, next(steps), optimizer, [learning_rate(lr, index, left) for _, lr in groups], config, team
+            )
             bar.update(minutes - bar.n)
             bar.set_postfix_str(f"step {index + 1}, loss {loss:.3f}", refresh=False)
     if team.rank == 0:
-        history.append({"minutes": config.minutes, "step": index} | watch(oracle, watched, config.seed))
+        history.append({"step": index} | watch(oracle, watched, config.seed))
     return history
 
 

@@ -34,14 +34,14 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("base") / "base"
     shape = BaseConfig(out, d_model=32, n_layers=2, n_heads=2, d_mlp=48, vocab_size=400, n_programs=12)
-    return pretrain(replace(shape, minutes=0.5, max_steps=4, batch=8, bf16=False))
+    return pretrain(replace(shape, steps=4, batch=8, bf16=False))
 
 
 @pytest.fixture(scope="module")
 def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("oracle") / "oracle"
     config = TrainConfig(zoo.directory, out, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
-    train(replace(config, minutes=1.0, max_steps=3, processes=1, bf16=False))
+    train(replace(config, steps=3, processes=1, bf16=False))
     return out
 
 
@@ -73,7 +73,7 @@ def test_weights_under_a_random_gauge_get_the_same_tokens(folder: Path, zoo: Zoo
 
 def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Path) -> None:
     config = TrainConfig(zoo.directory, tmp_path, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
-    again = train(replace(config, minutes=1.0, max_steps=3, processes=1, bf16=False)).facts["history"]
+    again = train(replace(config, steps=3, processes=1, bf16=False)).facts["history"]
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
 
 
