@@ -48,7 +48,7 @@ def test_what_ships_is_small_and_holds_no_pickle() -> None:
 
 def test_loss_is_lower_with_the_targets_own_weights(shipped: WeightOracle, unseen: list[Example]) -> None:
     losses = program_losses(shipped, unseen, swap_within_kind(unseen), random.Random(0))["rasp"]
-    assert losses["gap"].low > 0.3
+    assert losses["gap"].low > 0.5
     assert losses[OWN].mean < min(losses[SWAPPED].mean, losses[NOTHING].mean)
 
 
