@@ -79,12 +79,41 @@ def test_wide_selectors_are_counted_exactly(length: int) -> None:
         "a = map(x > 1, numerical(map(x * x, tokens)))\nout = numerical(a)",
         "out = categorical(linear(1, 0.5, tokens, tokens))",
         "out = map(x[0], sequence_map((x, y), tokens, indices))",
+        "a = map(x * 2, tokens)\nb = map(x > 4, a)\nout = sequence_map(x + y, a, b)",
+        "a = aggregate(select(tokens, tokens, true), tokens)\nb = map(x > 1, a)\nout = map(not x, numerical(b))",
+        "a = selector_width(select(tokens, tokens, <=))\nout = aggregate(select(a, indices, ==), tokens)",
+        "a = selector_width(select(tokens, tokens, <))\nb = map(x + 1, a)\n"
+        "out = aggregate(select(b, indices, ==), map(x % 2, tokens), default='no')",
+        "a = map({0: 0, 1: 0, 2: none, 3: 1, 4: 1}, tokens)\nout = map(x + 1, a)",
+        "out = sequence_map(x * y, tokens, categorical(tokens))",
+        "a = map(x > 2, tokens)\nb = aggregate(select(tokens, tokens, <=), a)\nout = linear(2, -1, a, b)",
     ],
 )
 def test_corner_cases(text: str) -> None:
     assert mismatches(compiled(text)) == 0
     if "length" not in text:
         assert mismatches(compiled(text, causal=True)) == 0
+
+
+def test_a_map_of_maps_is_one_map() -> None:
+    target = compiled("a = map(x + 1, tokens)\nb = numerical(map(x * 2, a))\nout = map(x > 5, b)")
+    assert target.config.n_layers == 1 and target.config.d_mlp == 2
+    names = dict(zip([node.name for node in target.program.nodes], target.program.nodes, strict=True))
+    assert [names[line].op for line in ("v1", "v2", "v3", "out")] == ["map", "map", "numerical", "map"]
+    assert target.provenance["v1"] == target.provenance["v2"] == target.provenance["out"] != ()
+
+
+def test_what_only_a_mean_reads_is_one_number() -> None:
+    target = compiled("a = map(x > 2, tokens)\nout = numerical(aggregate(select(indices, indices, <=), a))")
+    assert target.residual_labels.count("v2") == 1 and target.config.d_mlp == 1
+
+
+def test_equal_ranks_have_equal_values() -> None:
+    text = "rank = selector_width(select(tokens, tokens, <))\nout = aggregate(select(rank, indices, ==), tokens)"
+    letters = compiled(text, ("a", "b", "c"))
+    assert mismatches(letters) == 0 and letters.output_names == ("a", "b", "c", "none")
+    with pytest.raises(ProgramError, match="may average"):  # indices differ where the ranks are equal
+        compiled(text.replace("==), tokens)", "==), map({0: 'p', 1: 'q', 2: 'r'}, indices))"), ("a", "b", "c"), 3)
 
 
 def test_strings_compile_where_one_value_is_sure() -> None:
@@ -150,7 +179,7 @@ def test_what_the_result_names() -> None:
         "tokens": ("embed",),
         "v1": ("blocks.0.attn.head.0",),
         "v2": ("blocks.0.attn.head.0", "blocks.0.mlp.neurons.0:4"),
-        "out": ("blocks.1.mlp.neurons.0:3",),
+        "out": ("blocks.1.mlp.neurons.0:2",),
     }
     assert target.residual_labels[:4] == ("BOS", "tokens=a", "tokens=b", "v2.share")
     assert len(target.residual_labels) == target.config.d_model

@@ -111,6 +111,16 @@ def test_value_set(case: dict[str, Any]) -> None:
     assert {exact(value) for value in seen} <= set(fact.values)
 
 
+SIZES = {"n_layers": "layers", "n_heads": "heads", "d_head": "key_size", "d_mlp": "mlp_hidden"}
+
+
+@pytest.mark.parametrize("case", [c for c in cases(*RUN_KINDS) if "layers" in c.values[0].get("tracr_compiled", {})])
+def test_never_larger_than_tracrs(case: dict[str, Any]) -> None:
+    config = compile_program(program_of(case)).config
+    for ours, theirs in SIZES.items():
+        assert getattr(config, ours) <= case["tracr_compiled"][theirs], ours
+
+
 @pytest.mark.parametrize("case", cases("padding"))
 def test_padding_changes_nothing(case: dict[str, Any]) -> None:
     compiled = compile_program(program_of(case))

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tracr_tasks.compiler.assemble import BOS, PAD, Assembled, assemble
+from tracr_tasks.compiler.factors import map_chain, needed
 from tracr_tasks.compiler.lower import Lowered, Lowering
 from tracr_tasks.compiler.schedule import schedule
 from tracr_tasks.compiler.values import Inference
@@ -122,7 +123,10 @@ def _compiled(program: Program, lowered: Lowered, assembled: Assembled) -> Compi
 
 
 def provenance(nodes: Sequence[Node], places: Sequence[tuple[int, str]]) -> dict[str, tuple[str, ...]]:
-    """Components by line. A selector's are the heads that use it; an annotation has none of its own."""
+    """Components by line. A selector's are the heads that use it; an annotation has none of its own.
+
+    A map that only maps are applied to has the components of these maps.
+    """
     names: dict[int, list[str]] = {place: [] for place in range(len(nodes))}
     for owner, component in places:
         names[owner].append(component)
@@ -132,6 +136,11 @@ def provenance(nodes: Sequence[Node], places: Sequence[tuple[int, str]]) -> dict
             if nodes[arg].is_selector:
                 source = names[place]
                 names[arg] += [name for name in source if ".attn." in name and name not in names[arg]]
+    own = needed(nodes)
+    for place in own:
+        if nodes[place].op == "map":
+            for inner in map_chain(nodes, place)[1:-1]:
+                names[inner] += [name for name in names[place] if inner not in own]
     embedded = {"tokens": "embed", "indices": "pos_embed", "constant": "pos_embed"}
     for place, node in enumerate(nodes):
         if node.op in embedded:

@@ -1,12 +1,17 @@
-"""Small analyses that lowering asks for: the factors of a relation, straight lines, S-ops used as numbers only."""
+"""Small analyses that lowering asks for: what is read where, the factors of a relation, straight lines."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from tracr_tasks.compiler.facts import Term
 from tracr_tasks.compiler.values import Inference
 from tracr_tasks.exact import Exact, is_number, plain
+from tracr_tasks.trace import Node
+
+ENCODINGS = ("numerical", "categorical")
 
 
 def features(term: Term) -> tuple[np.ndarray, np.ndarray]:
@@ -37,17 +42,56 @@ def as_line(results: dict[Exact, Exact]) -> tuple[float, float] | None:
     return (slope, constant) if fits else None
 
 
+def source(nodes: Sequence[Node], place: int) -> int:
+    """The S-op behind encoding annotations."""
+    while nodes[place].op in ENCODINGS:
+        place = nodes[place].args[0]
+    return place
+
+
+def map_chain(nodes: Sequence[Node], place: int) -> list[int]:
+    """The maps that a map is applied to, outermost first (itself included), and what the innermost one reads."""
+    chain = [place]
+    while nodes[chain[-1]].op == "map":
+        chain.append(source(nodes, nodes[chain[-1]].args[0]))
+    return chain
+
+
+def reads(nodes: Sequence[Node], place: int) -> tuple[int, ...]:
+    """What a node's components read: its arguments, but a map of maps reads what the innermost one does."""
+    return (map_chain(nodes, place)[-1],) if nodes[place].op == "map" else nodes[place].args
+
+
+def needed(nodes: Sequence[Node]) -> set[int]:
+    """Nodes that have components of their own or name another's: all but the maps that only maps are applied to."""
+    found = {len(nodes) - 1}
+    for place in reversed(range(len(nodes))):
+        if place in found:
+            found.update(reads(nodes, place))
+    return found
+
+
 def numeric_only(inference: Inference) -> set[int]:
-    """S-ops that are only ever asked for as a number: each use is `numerical`."""
-    uses: dict[int, list[str]] = {}
-    for node in inference.nodes:
-        for arg in node.args:
-            uses.setdefault(arg, []).append(node.op)
-    return {
-        place
-        for place, ops in uses.items()
-        if set(ops) == {"numerical"}
-        and inference.facts[place] is not None
-        and not inference.nodes[place].is_selector
-        and not inference.facts[place].may_be_none
-    }
+    """S-ops that are only ever read as a number: by `numerical`, by linear maps, by means and by what is one itself."""
+    nodes = inference.nodes
+    found: set[int] = set()
+    uses: dict[int, set[bool]] = {}
+    for place in sorted(needed(nodes), reverse=True):  # what reads an S-op comes before it
+        fact = inference.facts[place]
+        if uses.get(place) == {True} and fact is not None and not fact.may_be_none:
+            found.add(place)
+        for at, arg in enumerate(reads(nodes, place)):
+            uses.setdefault(arg, set()).add(_reads_number(inference, place, at, place in found))
+    return found
+
+
+def _reads_number(inference: Inference, place: int, at: int, is_number: bool) -> bool:
+    """Whether a node, itself a number or not, reads its argument `at` as a number rather than as a one-hot."""
+    node = inference.nodes[place]
+    if node.op == "numerical":
+        return True
+    if any(inference.facts[arg] is None for arg in node.args):
+        return False
+    if node.op == "linear":
+        return not any(inference.facts[arg].may_be_none for arg in node.args)
+    return node.op == "aggregate" and at == 1 and (is_number or not inference.moves(place))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracr_tasks.compiler.components import Component, Head, Neurons, Read, Variable, Write
-from tracr_tasks.compiler.factors import as_line, features, numeric_only
+from tracr_tasks.compiler.factors import as_line, features, map_chain, needed, numeric_only, source
 from tracr_tasks.compiler.facts import Fact, SelectorFact, limits, refusal
 from tracr_tasks.compiler.steps import staircase
 from tracr_tasks.compiler.values import Inference
@@ -56,6 +56,7 @@ class Lowering:
         self.noise: dict[int, float] = {}  # how far a number may be off in float32
         self.constants: list[Variable] = []
         self.products: dict[tuple[int, ...], Variable] = {}
+        self.needed = needed(self.nodes)
         self.numeric_only = numeric_only(inference)
         self.node = self.nodes[0]
         self.place = 0
@@ -70,6 +71,8 @@ class Lowering:
         for place, node in enumerate(self.nodes):
             if place in refused or any(arg in refused for arg in node.args):
                 refused.add(place)
+                continue
+            if place not in self.needed:
                 continue
             self.place, self.node = place, node
             try:
@@ -104,9 +107,7 @@ class Lowering:
 
     def source(self, place: int) -> int:
         """The S-op behind encoding annotations."""
-        while self.nodes[place].op in ("numerical", "categorical"):
-            place = self.nodes[place].args[0]
-        return place
+        return source(self.nodes, place)
 
     def label(self, place: int) -> str:
         """The name of a node in residual labels."""
@@ -178,9 +179,7 @@ class Lowering:
             case "map":
                 self.lower_map(place)
             case "sequence_map":
-                x, y = node.args
-                fn = node.params[0]
-                self.lower_pairs(place, {pair: fn(*pair) for pair in self.inference.joint((x, y))})
+                self.lower_sequence_map(place)
             case "linear":
                 self.lower_linear(place)
             case "selector_width":
@@ -191,24 +190,43 @@ class Lowering:
                 assert node.is_selector, node.op
 
     def lower_map(self, place: int) -> None:
-        """One neuron an input value, or steps where the input is held as a number only."""
-        fn, source = self.nodes[place].params[0], self.source(self.nodes[place].args[0])
-        fact: Fact = self.facts[source]
-        results = {value: fn(value) for value in fact.values or ()}
-        if source in self.numbers and source not in self.one_hots and not fact.may_be_none:
+        """A map of maps is one map, of what the innermost one reads."""
+        *maps, root = map_chain(self.nodes, place)
+        results: dict[Exact, Exact] = {}
+        for value in self.facts[root].values or ():
+            results[value] = value
+            for inner in reversed(maps):
+                results[value] = self.nodes[inner].params[0](results[value])
+        self.lower_table(place, root, results)
+
+    def lower_sequence_map(self, place: int) -> None:
+        """A function of one S-op twice is a map."""
+        x, y = self.nodes[place].args
+        fn = self.nodes[place].params[0]
+        if self.source(x) == self.source(y):
+            self.lower_table(place, self.source(x), {v: fn(v, v) for v in self.facts[x].values or ()})
+            return
+        self.lower_pairs(place, {pair: fn(*pair) for pair in self.inference.joint((x, y))})
+
+    def lower_table(self, place: int, root: int, results: dict[Exact, Exact]) -> None:
+        """One neuron a result, which reads its values; steps where what is read is held as a number only."""
+        fact: Fact = self.facts[root]
+        if root in self.numbers and root not in self.one_hots and not fact.may_be_none:
             levels = list(fact.values or ())
             if place in self.numeric_only and (line := as_line(results)):
-                self.lower_line(place, [(self.number(source), line[0], self.error(source))], line[1])
+                self.lower_line(place, [(self.number(root), line[0], self.error(root))], line[1])
                 return
             variable, rows = self.target(place)
-            self.add_staircase(place, self.numbers[source], levels, [results[v] for v in levels], variable, None, rows)
+            self.add_staircase(place, self.numbers[root], levels, [results[v] for v in levels], variable, None, rows)
             return
-        read = self.one_hot(source)
+        read = self.one_hot(root)
         variable, rows = self.target(place)
-        kept = [(i, results[value]) for i, value in enumerate(read.values or ()) if results[value] is not None]
+        kept = [result for result in dict.fromkeys(results[v] for v in read.values or ()) if rows[result].any()]
         matrix = np.zeros((read.size, len(kept)))
-        matrix[[i for i, _ in kept], range(len(kept))] = 1
-        write = np.array([rows[result] for _, result in kept]).reshape(len(kept), variable.size)
+        for i, value in enumerate(read.values or ()):
+            if results[value] in kept:
+                matrix[i, kept.index(results[value])] = 1
+        write = np.array([rows[result] for result in kept]).reshape(len(kept), variable.size)
         self.add(Neurons(place, ((read, matrix),), np.zeros(len(kept)), ((variable, write),)))
 
     def lower_pairs(self, place: int, results: dict[tuple[Exact, ...], Exact]) -> None:
@@ -226,7 +244,7 @@ class Lowering:
         rows: dict[Exact, np.ndarray],
     ) -> None:
         """Neurons for a function of two one-hots."""
-        pairs = [(pair, result) for pair, result in results.items() if None not in pair and result is not None]
+        pairs = [(pair, result) for pair, result in results.items() if None not in pair and rows[result].any()]
         if len(pairs) > MAX_NEURONS:
             raise refusal(f"over {MAX_NEURONS} pairs of values")
         at = [{value: i for i, value in enumerate(side.values or ())} for side in read]
@@ -305,10 +323,8 @@ class Lowering:
         source = self.source(node.args[1])
         fact: Fact = self.facts[source]
         default = None if selector.never_empty else node.params[0]
-        groups = self.inference.groups(selector, source) if fact.values is not None else []
-        is_moved = selector.single or (bool(groups) and all(len(values) <= 1 for values, _ in groups))
         held_as_number = source in self.numbers and source not in self.one_hots
-        if is_moved and not (held_as_number and not fact.may_be_none):
+        if self.inference.moves(place) and not (held_as_number and not fact.may_be_none):
             self.lower_move(place, selector, self.one_hot(source), default)
         else:
             self.lower_mean(place, selector, source, default)

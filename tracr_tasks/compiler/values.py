@@ -49,6 +49,7 @@ class Inference:
         self.reasons: list[Reason] = []
         self.injective: set[int] = set()  # bases whose values differ at different positions
         self.lengths: set[int] = set()  # bases that equal the sequence's length
+        self.ranks: dict[int, tuple[int, ...]] = {}  # bases that are equal only where these S-ops are equal
         self.node = self.nodes[0]
 
     def run(self) -> Inference:
@@ -285,12 +286,14 @@ class Inference:
         if any(not term.relation.any() for term in selector.terms):
             high = 0
         if len(selector.terms) == 1 and not self.program.causal and self.is_rank(selector.terms[0]):
-            self.injective.add(place)
+            self.ranks[place] = selector.terms[0].keys
+            if self.is_injective(selector.terms[0].keys):
+                self.injective.add(place)
         return base(place, range(low, high + 1))
 
     def is_rank(self, term: Term) -> bool:
-        """Whether the width counts the smaller (or larger) of values that differ at every position."""
-        if term.keys != term.queries or not self.is_injective(term.keys):
+        """Whether the width counts the smaller (or larger) of some values, so that equal widths have equal values."""
+        if term.keys != term.queries:
             return False
         size = len(term.key_values)
         order = np.arange(size)
@@ -328,6 +331,14 @@ class Inference:
         limit: list[Any] = [*limits(sop), *default]
         return Fact(None, (), np.zeros((), dtype=np.int64), min(limit), max(limit))
 
+    def moves(self, place: int) -> bool:
+        """Whether an aggregate surely never meets two different values, so that it can carry a one-hot."""
+        selector, sop = (self.facts[arg] for arg in self.nodes[place].args)
+        if selector.single:
+            return True
+        groups = [] if sop.values is None else self.groups(selector, self.nodes[place].args[1])
+        return bool(groups) and all(len(values) <= 1 or most == 1 for values, most in groups)
+
     def groups(self, selector: SelectorFact, sop: int) -> list[tuple[list[Exact], int]]:
         """For each query, the values that one aggregate may meet and how many keys it may select at most."""
         everything = ordered(self.facts[sop].values)
@@ -349,6 +360,8 @@ class Inference:
         for row in rows:
             met.setdefault(row[:-1], []).append(row[-1])
         injective = self.is_injective(term.keys)
+        if self.is_uniform(term, sop):
+            most = 1
         groups: dict[tuple[tuple[Exact, ...], int], None] = {}
         for chosen in np.unique(term.relation, axis=0):
             keys = [term.key_values[i] for i in np.flatnonzero(chosen)]
@@ -356,6 +369,16 @@ class Inference:
             if values:
                 groups[values, min(most, len(keys)) if injective else most] = None
         return [(list(values), count) for values, count in groups]
+
+    def is_uniform(self, term: Term, sop: int) -> bool:
+        """Whether every query selects keys of one rank, and keys of one rank surely have one value of the S-op."""
+        if len(term.keys) != 1 or (term.relation.sum(1) > 1).any():
+            return False
+        fact: Fact = self.facts[term.keys[0]]
+        if len(fact.bases) != 1 or fact.bases[0] not in self.ranks or len(np.unique(fact.codes)) < fact.codes.size:
+            return False
+        rows = self.joint((*self.ranks[fact.bases[0]], sop))
+        return len({row[:-1] for row in rows}) == len(rows)
 
 
 def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, ...]) -> Any:
@@ -376,4 +399,6 @@ def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, .
 
 
 def _weight(groups: list[tuple[list[Exact], int]]) -> tuple[int, int]:
-    return max((len(values) for values, _ in groups), default=0), sum(len(values) for values, _ in groups)
+    """How much can meet: an aggregate over groups of the least weight has the fewest means."""
+    sizes = [len(values) if most > 1 else min(1, len(values)) for values, most in groups]
+    return max(sizes, default=0), sum(len(values) for values, _ in groups)
