@@ -11,13 +11,16 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from oracle.cli_parse import Verb
+from oracle.cli_parse import Verb, nearest
 from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
 from tracr_tasks.errors import InputError, ProgramError, TargetError, ZooError
+
+if TYPE_CHECKING:
+    from tracr_tasks.compiler.compile import CompiledProgram
 
 DEFAULT_QUESTION = "What does this model compute?"
 MAX_QUESTION = 10_000
@@ -29,13 +32,15 @@ class CompileConfig:
     """Compile a RASP program to a transformer: DIR gets config.json, model.safetensors and vocab.json."""
 
     program: tyro.conf.Positional[Path]
-    """File with the program, one assignment a line."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the target."""
+    """File with the program, one assignment a line; or the name of a program of the library, such as hist."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the target. With --explain it may be left out; nothing is written then."""
+    explain: bool = False
+    """Print the program with the heads and neurons that compute each line, and a Mermaid diagram."""
     vocab: tuple[str, ...] | None = None
-    """Input tokens, where the file's own header does not give them."""
+    """Input tokens, in place of those of the file's header or of the library."""
     max_seq_len: int | None = None
-    """Longest input without BOS, where the file's own header does not give it."""
+    """Longest input without BOS, in place of that of the file's header or of the library."""
 
 
 @dataclass(frozen=True)
@@ -146,25 +151,55 @@ def token_value(text: str) -> int | float | str:
     return float(text) if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) else text
 
 
-def run_compile(config: CompileConfig) -> None:
-    """`compile`: `zoo.compiled.compile_file`.
+def compiled_program(config: CompileConfig) -> CompiledProgram:
+    """The program in the file, or the library's program of that name where there is no such file, compiled.
 
     Raises:
-        InputError: no such file, or its program is refused; the message has the file, every reason and its line.
+        InputError: there is neither.
+        ProgramError: the program is refused; every reason with its line.
     """
-    if not config.program.is_file():
-        state = "is not a file" if config.program.exists() else "does not exist"
-        raise InputError(f"{config.program}: {state}; expected a RASP program, one assignment a line")
-    from oracle.console import say
-    from zoo.compiled import compile_file
-
     vocab = None if config.vocab is None else [token_value(text) for text in config.vocab]
+    if config.program.is_file():
+        from tracr_tasks.compiler.text import compile_text
+        from zoo.compiled import program_text
+
+        return compile_text(program_text(config.program), vocab, config.max_seq_len)
+    from tracr_tasks.compiler.compile import compile_program
+    from tracr_tasks.library import library_names, library_program
+
+    name, names = str(config.program), library_names()
+    if name in names:
+        return compile_program(library_program(name, vocab, config.max_seq_len))
+    state = "is not a file" if config.program.exists() else "does not exist"
+    hint = nearest(name, names) or (f": {', '.join(names)}" if name.isidentifier() else "")
+    expected = f"a RASP program, one assignment a line, or the name of a program of the library{hint}"
+    raise InputError(f"{name}: {state}; expected {expected}")
+
+
+def run_compile(config: CompileConfig) -> None:
+    """`compile`: `tracr_tasks.compile_program`, `zoo.Target.save` and `tracr_tasks.explain`.
+
+    Raises:
+        InputError: nothing is asked for, there is no such program, or it is refused; the message has every reason.
+    """
+    if config.out is None and not config.explain:
+        raise InputError("compile: neither --out nor --explain; expected --out DIR to save the target, or --explain")
+    from oracle.console import say
+    from zoo.compiled import target_of
+
     try:
-        target = compile_file(config.program, config.out, vocab=vocab, max_seq_len=config.max_seq_len)
+        compiled = compiled_program(config)
     except ProgramError as error:
         raise InputError(f"{config.program}: {error}") from error
-    sizes = (f"{name} {getattr(target.config, name)}" for name in ("n_layers", "d_model", "n_heads", "d_head", "d_mlp"))
-    say(f"{config.out}: {', '.join(sizes)}")
+    if config.out is not None:
+        target_of(compiled).save(config.out)
+        names = ("n_layers", "d_model", "n_heads", "d_head", "d_mlp")
+        say(f"{config.out}: {', '.join(f'{name} {getattr(compiled.config, name)}' for name in names)}")
+    if config.explain:
+        from tracr_tasks.diagram import mermaid
+        from tracr_tasks.explanation import explain
+
+        say(f"{explain(compiled)}\n\ndiagram\n\n```mermaid\n{mermaid(compiled)}\n```")
 
 
 def run_quickstart(config: QuickstartConfig) -> None:
@@ -249,7 +284,7 @@ VERBS = {
     "quickstart": Verb(
         "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
     ),
-    "compile": Verb("compile a RASP program to a transformer's weights", CompileConfig, run_compile),
+    "compile": Verb("compile a RASP program to a transformer's weights; explain them", CompileConfig, run_compile),
     "zoo build": Verb("build a zoo of targets whose programs are known, or finish one", ZooBuildConfig, run_zoo_build),
     "zoo show": Verb("show what a zoo holds", ZooShowConfig, run_zoo_show),
     "zoo verify": Verb("check a zoo from end to end", ZooVerifyConfig, run_zoo_verify),

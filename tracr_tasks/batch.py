@@ -79,7 +79,7 @@ def run_nodes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tu
         try:
             results.append(machine.apply(node, [results[place] for place in node.args]))
         except ProgramError as error:
-            raise ProgramError([Reason(node.line, reason.text) for reason in error.reasons]) from None
+            raise ProgramError([Reason(node.blame, reason.text) for reason in error.reasons]) from None
     return valid, results
 
 

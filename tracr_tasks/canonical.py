@@ -12,6 +12,7 @@ from typing import Any
 
 from tracr_tasks import rasp
 from tracr_tasks.functions import Function
+from tracr_tasks.trace import rebuild
 
 COMMUTATIVE = ("x + y", "x * y", "x == y", "x != y")
 ENCODINGS = ("numerical", "categorical")
@@ -52,43 +53,8 @@ def _rebuild(op: str, params: tuple[Any, ...], parts: list[_Part]) -> _Part:
     shown = [p.text if isinstance(p, Function) else str(p) for p in params]
     key = f"{op}({', '.join([*shown, *(part.key for part in args)])})" if args or params else op
     key = key if len(key) <= MAX_KEY else hashlib.sha256(key.encode()).hexdigest()
-    return _Part(op, key, _make(op, params, [part.expression for part in args]), args)
+    return _Part(op, key, rebuild(op, params, [part.expression for part in args]), args)
 
 
 def _order(part: _Part) -> tuple[int, str]:
     return len(part.key), part.key
-
-
-def _make(op: str, params: tuple[Any, ...], x: list[Any]) -> rasp.Expression:
-    match op:
-        case "tokens":
-            return rasp.TOKENS
-        case "indices":
-            return rasp.INDICES
-        case "length":
-            return rasp.LENGTH
-        case "constant":
-            return rasp.Constant(params[0])
-        case "map":
-            return rasp.Map(params[0], x[0])
-        case "sequence_map":
-            return rasp.SequenceMap(params[0], x[0], x[1])
-        case "linear":
-            return rasp.LinearSequenceMap(params[0], params[1], x[0], x[1])
-        case "select":
-            return rasp.Select(x[0], x[1], params[0])
-        case "selector_and":
-            return rasp.SelectorAnd(x[0], x[1])
-        case "selector_or":
-            return rasp.SelectorOr(x[0], x[1])
-        case "selector_not":
-            return rasp.SelectorNot(x[0])
-        case "selector_width":
-            return rasp.SelectorWidth(x[0])
-        case "aggregate":
-            return rasp.Aggregate(x[0], x[1], params[0])
-        case "numerical":
-            return rasp.Encoded("numerical", x[0])
-        case "categorical":
-            return rasp.Encoded("categorical", x[0])
-    raise AssertionError(f"no rule for {op}")

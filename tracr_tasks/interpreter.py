@@ -53,7 +53,7 @@ def evaluate(what: rasp.Expression | Sequence[Node], tokens: Sequence[Value], ca
         try:
             result = _apply(node, [results[place] for place in node.args], inputs)
         except ProgramError as error:
-            raise ProgramError([Reason(node.line, reason.text) for reason in error.reasons]) from None
+            raise ProgramError([Reason(node.blame, reason.text) for reason in error.reasons]) from None
         if node.is_selector and causal:
             result = [[chosen and k <= q for k, chosen in enumerate(row)] for q, row in enumerate(result)]
         results.append(result)

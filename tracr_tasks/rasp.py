@@ -7,7 +7,7 @@ its canonical text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
     from tracr_tasks.trace import Node
 
+AnyFunction = Function | Callable[..., Any]
+"""A function of the language, or one of Python's: a program has it tabulated (see `tracr_tasks.tabulate`)."""
+
 RESERVED = ("BOS", "PAD", "compiler_bos", "compiler_pad")
 """Token names that a vocabulary must leave to the compiler."""
 
 
 class Expression:
     """A node of a program: an S-op or a selector."""
+
+    source_line: int | None = None
+    """The line of the text that it was read from; None if it was made in Python."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # a whole graph could be very long
@@ -110,7 +116,7 @@ class Constant(SOp):
 class Map(SOp):
     """`fn` of x, position by position; None stays None."""
 
-    fn: Function
+    fn: AnyFunction
     x: SOp
 
 
@@ -118,7 +124,7 @@ class Map(SOp):
 class SequenceMap(SOp):
     """`fn` of x and y, position by position; None where either is None."""
 
-    fn: Function
+    fn: AnyFunction
     x: SOp
     y: SOp
 
@@ -139,7 +145,7 @@ class Select(Selector):
 
     keys: SOp
     queries: SOp
-    predicate: Function
+    predicate: AnyFunction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -191,7 +197,7 @@ class Encoded(SOp):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Program:
-    """An S-op with the inputs that it is for.
+    """An S-op with the inputs that it is for. Python functions in it become printable ones (`tracr_tasks.tabulate`).
 
     Raises:
         ProgramError: with every reason, if the vocabulary or an expression cannot be part of a program.
@@ -213,6 +219,12 @@ class Program:
             reasons.append(Reason(None, "the output of a program is an S-op"))
         if reasons:
             raise ProgramError(reasons)
+        from tracr_tasks.tabulate import tabulated
+
+        printable = tabulated(self)
+        if printable is not self.output:
+            object.__setattr__(self, "output", printable)
+            del self.__dict__["nodes"]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Program) and self._identity == other._identity
@@ -287,19 +299,19 @@ INDICES = Indices()
 LENGTH = Length()
 
 
-def map_(text: str, x: SOp) -> Map:
-    """`Map` with its function as text."""
-    return Map(function(text), x)
+def map_(fn: str | AnyFunction, x: SOp) -> Map:
+    """`Map` with its function as text in x, or as a Python function of one value."""
+    return Map(function(fn) if isinstance(fn, str) else fn, x)
 
 
-def sequence_map(text: str, x: SOp, y: SOp) -> SequenceMap:
-    """`SequenceMap` with its function as text."""
-    return SequenceMap(function(text, ("x", "y")), x, y)
+def sequence_map(fn: str | AnyFunction, x: SOp, y: SOp) -> SequenceMap:
+    """`SequenceMap` with its function as text in x and y, or as a Python function of two values."""
+    return SequenceMap(function(fn, ("x", "y")) if isinstance(fn, str) else fn, x, y)
 
 
-def select(keys: SOp, queries: SOp, text: str) -> Select:
-    """`Select` with its predicate as text."""
-    return Select(keys, queries, predicate(text))
+def select(keys: SOp, queries: SOp, holds: str | AnyFunction) -> Select:
+    """`Select` with its predicate as text (`==`, or in k and q), or as a Python function of a key and a query."""
+    return Select(keys, queries, predicate(holds) if isinstance(holds, str) else holds)
 
 
 def numerical(x: SOp) -> Encoded:

@@ -6,8 +6,8 @@ text and one set of components. The order is that of a depth-first walk from the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracr_tasks import rasp
@@ -34,6 +34,13 @@ class Node:
     """Name in the text: an input's own, v1, v2, ... or out."""
     line: int | None = None
     """Line in the text without its header, from 1; None for an input."""
+    source_line: int | None = None
+    """Line of the text that it was read from; None if it was made in Python."""
+
+    @property
+    def blame(self) -> int | None:
+        """The line that a refusal names: where it was read, else its line in the canonical text."""
+        return self.line if self.source_line is None else self.source_line
 
     @property
     def is_selector(self) -> bool:
@@ -91,7 +98,7 @@ def trace(output: rasp.Expression) -> tuple[Node, ...]:
         key = (op, tuple(seen[id(part)] for part in parts), params)
         if key not in places:
             places[key] = len(order)
-            order.append(Node(*key))
+            order.append(Node(*key, source_line=expression.source_line))
         seen[id(expression)] = places[key]
         if len(seen) > 2 * MAX_NODES:
             raise ProgramError([Reason(None, f"a program of over {MAX_NODES} operations")])
@@ -115,8 +122,44 @@ def _named(order: list[Node]) -> tuple[Node, ...]:
     for place, node in enumerate(order):
         is_last = place == len(order) - 1
         if node.op in INPUTS and not is_last:
-            named.append(Node(node.op, node.args, node.params, node.op))
+            named.append(replace(node, name=node.op))
             continue
         count += 1
-        named.append(Node(node.op, node.args, node.params, "out" if is_last else f"v{count}", count))
+        named.append(replace(node, name="out" if is_last else f"v{count}", line=count))
     return tuple(named)
+
+
+def rebuild(op: str, params: Sequence[Any], x: Sequence[Any]) -> Any:
+    """The expression that a node stands for, over its arguments' expressions."""
+    match op:
+        case "tokens":
+            return rasp.TOKENS
+        case "indices":
+            return rasp.INDICES
+        case "length":
+            return rasp.LENGTH
+        case "constant":
+            return rasp.Constant(params[0])
+        case "map":
+            return rasp.Map(params[0], x[0])
+        case "sequence_map":
+            return rasp.SequenceMap(params[0], x[0], x[1])
+        case "linear":
+            return rasp.LinearSequenceMap(params[0], params[1], x[0], x[1])
+        case "select":
+            return rasp.Select(x[0], x[1], params[0])
+        case "selector_and":
+            return rasp.SelectorAnd(x[0], x[1])
+        case "selector_or":
+            return rasp.SelectorOr(x[0], x[1])
+        case "selector_not":
+            return rasp.SelectorNot(x[0])
+        case "selector_width":
+            return rasp.SelectorWidth(x[0])
+        case "aggregate":
+            return rasp.Aggregate(x[0], x[1], params[0])
+        case "numerical":
+            return rasp.Encoded("numerical", x[0])
+        case "categorical":
+            return rasp.Encoded("categorical", x[0])
+    raise AssertionError(f"no rule for {op}")

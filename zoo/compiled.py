@@ -72,19 +72,27 @@ def compile_file(
         InputError: the file cannot be read.
         ProgramError: the program cannot be parsed or compiled; every reason with its line.
     """
-    from tracr_tasks.compiler.compile import compile_program
-    from tracr_tasks.text import parse_program
+    from tracr_tasks.compiler.text import compile_text
 
-    if (size := regular_file(program)) > MAX_PROGRAM_BYTES:
-        raise InputError(f"{shown(program, 300)}: {size} bytes, expected at most {MAX_PROGRAM_BYTES}")
-    try:
-        text = program.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{shown(program, 300)}: not UTF-8 text") from None
     values = None if vocab is None else [_value(word) if isinstance(word, str) else word for word in vocab]
-    target = target_of(compile_program(parse_program(text, values, max_seq_len)))
+    target = target_of(compile_text(program_text(program), values, max_seq_len))
     target.save(out)
     return target
+
+
+def program_text(path: Path) -> str:
+    """The text of a program's file.
+
+    Raises:
+        InputError: the file cannot be read, is too large or not UTF-8.
+    """
+
+    if (size := regular_file(path)) > MAX_PROGRAM_BYTES:
+        raise InputError(f"{shown(path, 300)}: {size} bytes, expected at most {MAX_PROGRAM_BYTES}")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{shown(path, 300)}: not UTF-8 text") from None
 
 
 def target_of(compiled: CompiledProgram) -> Target:

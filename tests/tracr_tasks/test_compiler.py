@@ -139,23 +139,23 @@ def test_padding_and_bos_are_never_selected(causal: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "vocab", "reasons"),
     [
-        ("out = aggregate(select(tokens, tokens, <), tokens)", ("a", "b", "c"), ["line 2: the aggregate may average"]),
+        ("out = aggregate(select(tokens, tokens, <), tokens)", ("a", "b", "c"), ["line 1: the aggregate may average"]),
         ("out = map(x + 1, tokens)", ("a", "b"), ["line 1: 'x + 1' is not defined for 'a'"]),
         ("out = map(1 / x, tokens)", (0, 1), ["line 1: '1 / x' is not defined for 0: a division by zero"]),
         (
             "a = aggregate(select(indices, indices, k + 1 == q), tokens)\nout = selector_width(select(a, a, ==))",
             (0, 1),
-            ["line 3: the keys of select may be none"],
+            ["line 2: the keys of select may be none"],
         ),
         (
             "out = numerical(aggregate(select(indices, indices, k + 1 == q), tokens))",
             (0, 1),
-            ["line 3: v2 may be none, which no number stands for"],
+            ["line 1: v2 may be none, which no number stands for"],
         ),
         (
             "out = sequence_map(x + y, map(x + 1, tokens), map(1 / x, indices))",
             ("a", "b"),
-            ["line 1: 'x + 1'", "line 2: '1 / x'"],
+            ["line 1: 'x + 1'", "line 1: '1 / x'"],
         ),
     ],
 )

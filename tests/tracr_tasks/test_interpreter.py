@@ -65,7 +65,7 @@ def test_selecting_none_one_many() -> None:
     assert parse_program(text.format(9), (0, 1, 2), 3).run([2, 0, 2]) == [0, 9, 2]
     strings = parse_program("out = aggregate(select(indices, indices, <=), tokens)", ("a", "b"), 3)
     assert strings.run(["a", "a"]) == ["a", "a"]  # many equal values are one value
-    with pytest.raises(ProgramError, match="line 2: a mean is over numbers"):
+    with pytest.raises(ProgramError, match="line 1: a mean is over numbers"):
         strings.run(["a", "b"])
 
 

@@ -79,13 +79,13 @@ class Lowering:
                 self.lower(place)
             except ProgramError as error:
                 refused.add(place)
-                self.reasons += [Reason(node.line, reason.text) for reason in error.reasons]
+                self.reasons += [Reason(node.blame, reason.text) for reason in error.reasons]
         output = None
         if len(self.nodes) - 1 not in refused:
             try:
                 output = self.output()
             except ProgramError as error:
-                self.reasons += [Reason(self.nodes[-1].line, reason.text) for reason in error.reasons]
+                self.reasons += [Reason(self.nodes[-1].blame, reason.text) for reason in error.reasons]
         reasons = self.inference.reasons + self.reasons
         if reasons or output is None:
             raise ProgramError(sorted(reasons, key=lambda reason: reason.line or 0))

@@ -62,8 +62,8 @@ class Inference:
             try:
                 self.facts.append(self.infer(place, node))
             except ProgramError as error:
-                users = [other.line for other in self.nodes if place in other.args]
-                line = users[0] if node.line is None else node.line
+                users = [other.blame for other in self.nodes if place in other.args]
+                line = users[0] if users and node.line is None else node.blame
                 self.reasons += [Reason(line, reason.text) for reason in error.reasons]
                 self.facts.append(None)
         return self
@@ -88,6 +88,8 @@ class Inference:
                     raise refusal("a constant none cannot be compiled")
                 return Fact((node.params[0],), (), np.zeros((), dtype=np.int64))
             case "numerical" | "categorical":
+                if node.op == "numerical" and not all(v is None or is_number(v) for v in args[0].values or ()):
+                    raise refusal(f"numerical is for numbers, which {self.nodes[node.args[0]].name} is not")
                 return args[0]
             case "map":
                 return self.pointwise(place, node.params[0], node.args)
