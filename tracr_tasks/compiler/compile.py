@@ -1,10 +1,10 @@
 """The compiler: program in, transformer out, exact on every input or refused with every reason.
 
-trace     tracr_tasks.trace    nodes, each once, arguments first
-infer     values.py            possible values of each S-op, what is sure about each selector
-lower     lower.py             nodes -> heads and neurons over named variables
-schedule  schedule.py          heads and neurons -> layers
-assemble  assemble.py          layers -> tensors
+trace     tracr_tasks.trace           nodes, each once, arguments first
+infer     values, selectors, tables   possible values of each S-op, what is sure about each selector
+lower     lower, heads, held          nodes -> heads and neurons over named variables
+schedule  schedule                    heads and neurons -> layers
+assemble  assemble                    layers -> tensors
 """
 
 from __future__ import annotations
