@@ -1,4 +1,4 @@
-"""Our programs in Tracr's language, and what Tracr makes of them: for side-by-side runs where `pip install tracr-pypi` is.
+"""Our programs in Tracr's language, and what Tracr makes of them; needs `pip install tracr-pypi`.
 
 Tracr takes encodings from the programmer. Where a program leaves them open they are chosen as a Tracr user would:
 arguments of a linear map and of a mean are numbers, everything else is categorical.

@@ -153,6 +153,7 @@ class _Reader:
     def finish(self, vocab: Sequence[Value] | None, max_seq_len: int | None, causal: bool | None) -> ReadText:
         """All lines read, header and arguments together."""
         vocab = self.header.get("vocab") if vocab is None else vocab
+        tokens = None if vocab is None else tuple(plain(exact(token)) for token in vocab)
         max_seq_len = self.header.get("max_seq_len") if max_seq_len is None else max_seq_len
         causal = self.header.get("attention", False) if causal is None else causal
         output = self.names.get("out")
@@ -164,11 +165,10 @@ class _Reader:
             self.reasons.append(Reason(None, "no vocabulary: a line `vocab = {...}` or the argument was expected"))
         if max_seq_len is None:
             self.reasons.append(Reason(None, "no length: a line `max_seq_len = n` or the argument was expected"))
-        if vocab is not None:
+        if tokens is not None:
             length = 1 if max_seq_len is None else max_seq_len
-            self.reasons += [Reason(None, text) for text in rasp.vocabulary_reasons(vocab, length)]
+            self.reasons += [Reason(None, text) for text in rasp.vocabulary_reasons(tokens, length)]
         names = {name: self.names[name] for name in self.defined_at if name in self.sound}
-        tokens = None if vocab is None else tuple(plain(exact(token)) for token in vocab)
         return ReadText(names, tokens, max_seq_len, bool(causal), tuple(self.reasons))
 
 

@@ -12,7 +12,7 @@ __all__ = ["library", "mismatches", "random_inputs", "token_ids"]
 
 
 def library() -> list[Program]:
-    return [library_program(entry.name) for entry in ENTRIES]
+    return [library_program(name) for name in ENTRIES]
 
 
 def random_inputs(program: Program, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -20,12 +20,28 @@ from tracr_tasks.rasp import Program
 from tracr_tasks.trace import Node
 
 
+def only_ranged(nodes: Sequence[Node]) -> set[int]:
+    """S-ops of which only the least and the greatest value matter: they end in a number, through sums and means."""
+    listed = {len(nodes) - 1}  # nodes of which every value matters
+    for place in reversed(range(len(nodes))):
+        node = nodes[place]
+        if node.op == "numerical" and place == len(nodes) - 1:
+            listed.discard(place)
+        passed_on = node.args[1:] if node.op == "aggregate" else node.args
+        if place in listed or node.op not in ("numerical", "linear", "aggregate"):
+            listed.update(passed_on)
+        if node.op == "aggregate":
+            listed.add(node.args[0])
+    return set(range(len(nodes))) - listed
+
+
 class Inference(Selectors):
     """Infers facts node by node; `facts[i]` is that of node i, None where the node is refused (see `reasons`)."""
 
     def __init__(self, program: Program):
         super().__init__(program)
         self.reasons: list[Reason] = []
+        self.ranged = only_ranged(self.nodes)
 
     def run(self) -> Inference:
         """Infer every node."""
@@ -104,19 +120,21 @@ class Inference(Selectors):
         return Fact(values, bases, table[tuple(codes)].reshape(shape))
 
     def linear(self, place: int, node: Node) -> Fact:
-        """The fact of a * x + b * y; a range where the pairs are too many."""
+        """The fact of a * x + b * y; a range where the pairs are too many or nobody asks for their sums."""
         a, b = node.params
         x, y = (self.facts[arg] for arg in node.args)
         for fact in (x, y):
             if fact.values is not None and not all(v is None or is_number(v) for v in fact.values):
                 raise refusal("linear needs numbers")
-        if x.values is not None and y.values is not None and len(x.values) * len(y.values) <= MAX_PAIRS:
+        no_none = not (x.may_be_none or y.may_be_none)
+        wide = x.values is None or y.values is None or len(x.values) * len(y.values) > MAX_PAIRS
+        if not wide and not (place in self.ranged and no_none):
             try:
                 return self.pointwise(place, lambda u, v: combine(a, u, b, v), node.args)
             except ProgramError:
-                if x.may_be_none or y.may_be_none:
+                if not no_none:
                     raise
-        if x.may_be_none or y.may_be_none:
+        if not no_none:
             raise refusal("an argument of linear may be none and has too many values to be enumerated")
         corners = [a * u + b * v for u in limits(x) for v in limits(y)]
         return Fact(None, (), np.zeros((), dtype=np.int64), min(corners), max(corners))
