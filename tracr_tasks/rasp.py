@@ -40,24 +40,59 @@ class Expression:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SOp(Expression):
-    """A function from a token sequence to one value a position; arithmetic and comparisons make maps."""
+    """A function from a token sequence to one value a position.
 
-    def _combine(self, symbol: str, other: Any) -> SOp:
+    Arithmetic (+ - * / %), comparisons (< <= > >=) and logic (& | ~, which are `and`, `or` and `not`) with a value make
+    a `Map`, with another S-op a `SequenceMap`.
+    """
+
+    def _combine(self, symbol: str, other: Any, swapped: bool = False) -> SOp:
         if isinstance(other, SOp):
             return SequenceMap(function(f"x {symbol} y", ("x", "y")), self, other)
-        return Map(function(f"x {symbol} {literal(exact(other))}"), self)
+        value = literal(exact(other))
+        return Map(function(f"{value} {symbol} x" if swapped else f"x {symbol} {value}"), self)
 
     def __add__(self, other: Any) -> SOp:
         return self._combine("+", other)
 
+    def __radd__(self, other: Any) -> SOp:
+        return self._combine("+", other, swapped=True)
+
     def __sub__(self, other: Any) -> SOp:
         return self._combine("-", other)
+
+    def __rsub__(self, other: Any) -> SOp:
+        return self._combine("-", other, swapped=True)
 
     def __mul__(self, other: Any) -> SOp:
         return self._combine("*", other)
 
+    def __rmul__(self, other: Any) -> SOp:
+        return self._combine("*", other, swapped=True)
+
+    def __truediv__(self, other: Any) -> SOp:
+        return self._combine("/", other)
+
+    def __rtruediv__(self, other: Any) -> SOp:
+        return self._combine("/", other, swapped=True)
+
     def __mod__(self, other: Any) -> SOp:
         return self._combine("%", other)
+
+    def __rmod__(self, other: Any) -> SOp:
+        return self._combine("%", other, swapped=True)
+
+    def __neg__(self) -> SOp:
+        return Map(function("-x"), self)
+
+    def __and__(self, other: Any) -> SOp:
+        return self._combine("and", other)
+
+    def __or__(self, other: Any) -> SOp:
+        return self._combine("or", other)
+
+    def __invert__(self) -> SOp:
+        return Map(function("not x"), self)
 
     def __lt__(self, other: Any) -> SOp:
         return self._combine("<", other)
@@ -74,6 +109,10 @@ class SOp(Expression):
     def equals(self, other: Any) -> SOp:
         """1 where both are equal, else 0 (`==` itself compares nodes)."""
         return self._combine("==", other)
+
+    def differs(self, other: Any) -> SOp:
+        """0 where both are equal, else 1."""
+        return self._combine("!=", other)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
