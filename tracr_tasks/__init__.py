@@ -41,7 +41,9 @@ _HOME = {
     "run": "interpreter",
     "run_batch": "batch",
     "sample_compiled": "sampler",
+    "sample_draw": "sampler",
     "sample_program": "sampler",
+    "sample_programs": "sampler",
 }
 
 __all__ = [
@@ -70,7 +72,9 @@ __all__ = [
     "run",
     "run_batch",
     "sample_compiled",
+    "sample_draw",
     "sample_program",
+    "sample_programs",
 ]
 
 
