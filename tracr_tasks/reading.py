@@ -62,7 +62,7 @@ def read_program(
     return reader.finish(vocab, max_seq_len, causal)
 
 
-class _Broken(rasp.SOp, rasp.Selector):
+class _Broken(rasp.SOp, rasp.Selector):  # type: ignore[misc]
     """What a refused line defines, so that its users are not refused too."""
 
 

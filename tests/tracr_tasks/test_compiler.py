@@ -95,6 +95,18 @@ def test_corner_cases(text: str) -> None:
         assert mismatches(compiled(text, causal=True)) == 0
 
 
+def test_combinations_that_cannot_occur_are_passed_over() -> None:
+    """Values of two S-ops with too large a grid are combined freely, though each alone is known to be narrower."""
+    text = """v3 = selector_or(select(tokens, tokens, ==), select(indices, indices, <))
+    v4 = aggregate(v3, indices)
+    v5 = map(int(x), v4)
+    v7 = sequence_map(x and y, v5, indices)
+    v9 = aggregate(select(indices, indices, k - 1 == q), v4, default=0)
+    v12 = selector_or(select(v5, indices, >=), select(v7, map(int(x), v9), <=))
+    out = numerical(aggregate(v12, v9, default=0))"""
+    assert mismatches(compiled(text, ("a", "b", "c", "d"))) == 0
+
+
 def test_a_map_of_maps_is_one_map() -> None:
     target = compiled("a = map(x + 1, tokens)\nb = numerical(map(x * 2, a))\nout = map(x > 5, b)")
     assert target.config.n_layers == 1 and target.config.d_mlp == 2

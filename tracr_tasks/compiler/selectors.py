@@ -51,7 +51,8 @@ class Selectors(Tables):
         keys = {value: i for i, value in enumerate(term.key_values)}
         queries = {value: i for i, value in enumerate(term.query_values)}
         split = len(term.keys)
-        return all(term.relation[queries[row[split:]], keys[row[:split]]] for row in rows)
+        possible = [(row[:split], row[split:]) for row in rows if row[:split] in keys and row[split:] in queries]
+        return all(term.relation[queries[query], keys[key]] for key, query in possible)
 
     def is_single(self, term: Term) -> bool:
         """Whether every query surely selects at most one key."""
@@ -140,7 +141,7 @@ class Selectors(Tables):
 
 
 def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, ...]) -> Any:
-    """A function of a key tuple and a query tuple: whether every term holds."""
+    """A function of a key tuple and a query tuple: whether every term holds (it does not for what cannot occur)."""
     parts = []
     for term in terms:
         at_k = {value: i for i, value in enumerate(term.key_values)}
@@ -148,10 +149,11 @@ def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, .
         parts.append((term, at_k, at_q, [keys.index(k) for k in term.keys], [queries.index(q) for q in term.queries]))
 
     def holds(key: tuple[Exact, ...], query: tuple[Exact, ...]) -> bool:
-        return all(
-            term.relation[at_q[tuple(query[i] for i in q)], at_k[tuple(key[i] for i in k)]]
-            for term, at_k, at_q, k, q in parts
-        )
+        for term, at_k, at_q, k, q in parts:
+            row, column = at_q.get(tuple(query[i] for i in q)), at_k.get(tuple(key[i] for i in k))
+            if row is None or column is None or not term.relation[row, column]:
+                return False
+        return True
 
     return holds
 
