@@ -162,7 +162,7 @@ def filled(texts: tuple[str, ...], values: tuple[Exact, ...]) -> Iterator[str]:
 
 def spread(values: Sequence[Exact]) -> Sequence[Exact]:
     """At most `MAX_CONSTANTS` of the values, evenly spaced."""
-    return values[:: 1 + (len(values) - 1) // MAX_CONSTANTS]
+    return values[:: 1 + max(0, len(values) - 1) // MAX_CONSTANTS]
 
 
 def ordered(values: Iterable[Exact]) -> tuple[Exact, ...]:
