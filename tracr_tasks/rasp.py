@@ -309,7 +309,11 @@ class Program:
         return run_batch(self, ids, lengths)
 
     def function_hash(self) -> str:
-        """16 hex digits that name the program's function (see `tracr_tasks.batch.function_hash`)."""
+        """16 hex digits that name the program's function (see `tracr_tasks.batch.function_hash`); computed once."""
+        return self._function_hash
+
+    @cached_property
+    def _function_hash(self) -> str:
         from tracr_tasks.batch import function_hash
 
         return function_hash(self)

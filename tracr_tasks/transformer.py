@@ -14,86 +14,69 @@ Row-vector convention, TransformerLens names. A weight dictionary holds
 
 The sizes of one layer are those of its tensors: layers may differ in n_heads, d_head and d_mlp (a compiled program is
 not padded to its widest layer), and the configuration holds the largest of each.
+
+Other people's models have more kinds of tensor, and fewer: what the configuration says is absent is not stored. Their
+layers are all alike.
+
+    blocks.{l}.attn.W_K, W_V            [n_key_value_heads, d_model, d_head]   grouped heads, not expanded (biases too):
+                                                                               what TransformerLens calls _W_K, _W_V
+    blocks.{l}.attn.q_norm.w, k_norm.w  [d_head]
+    blocks.{l}.mlp.W_gate               [d_model, d_mlp]                       bias b_gate [d_mlp]
+    embed.W_E without an unembed.W_U    W_U is W_E transposed (tied embeddings)
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tracr_tasks.attention import attention, attention_mask
+from tracr_tasks.target_config import TargetConfig as TargetConfig
+
 Weights = Mapping[str, Tensor]
 """Named float tensors, as the module's docstring lists them."""
 
-ATTENTION = ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V", "b_O")
-MLP = ("W_in", "W_out", "b_in", "b_out")
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes by name."""
 
 
-@dataclass(frozen=True)
-class TargetConfig:
-    """Shape and kind of a target. Field names are TransformerLens's where it has one."""
-
-    d_model: int
-    """Width of the residual stream."""
-    n_layers: int
-    """Blocks of attention followed by an MLP."""
-    n_heads: int
-    """Heads of the layer that has most."""
-    d_head: int
-    """Width of a head, of the layer whose heads are widest."""
-    d_mlp: int
-    """Neurons of the layer that has most."""
-    n_ctx: int
-    """Positions, the leading BOS included."""
-    d_vocab: int
-    """Input tokens, BOS and PAD included."""
-    d_vocab_out: int
-    """Output tokens; 1 for a numerical output."""
-    act_fn: Literal["relu", "gelu"] = "relu"
-    """The MLP's activation."""
-    normalization_type: Literal["LN", "LNPre", "RMS", "RMSPre"] | None = None
-    """None, LayerNorm or RMSNorm before each read; "Pre" is without gain and bias."""
-    attention_dir: Literal["bidirectional", "causal"] = "bidirectional"
-    """Whether a position sees later ones."""
-    eps: float = 1e-5
-    """Added to the variance by the normalisation."""
-    read_out: Literal["all", "first"] = "all"
-    """Where the answer is read: at every position after BOS, or at BOS only (one answer a sequence)."""
-    output: Literal["categorical", "numerical"] = "categorical"
-    """Arg-max over the output vocabulary, or the single logit as a number."""
-    pad_token: int | None = None
-    """Input token that no position attends to."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
-
-
-def shapes(config: TargetConfig) -> dict[str, tuple[int, ...]]:
+def shapes(config: TargetConfig) -> Shapes:
     """Shape of every tensor of a target whose layers are all alike, by name, in the order of the computation."""
-    d, h, k, m = config.d_model, config.n_heads, config.d_head, config.d_mlp
-    has_gain, has_shift = config.normalization_type in ("LN", "RMS"), config.normalization_type == "LN"
-
-    def norm(name: str) -> dict[str, tuple[int, ...]]:
-        row: tuple[int, ...] = (d,)
-        return ({f"{name}.w": row} if has_gain else {}) | ({f"{name}.b": row} if has_shift else {})
-
-    out: dict[str, tuple[int, ...]] = {"embed.W_E": (config.d_vocab, d), "pos_embed.W_pos": (config.n_ctx, d)}
+    d, out = config.d_model, config.d_vocab_out
+    sizes: Shapes = {"embed.W_E": (config.d_vocab, d)}
+    if config.positional_embedding_type == "standard":
+        sizes["pos_embed.W_pos"] = (config.n_ctx, d)
     for layer in range(config.n_layers):
-        at = f"blocks.{layer}."
-        out |= norm(at + "ln1")
-        out |= {at + f"attn.{name}": (h, d, k) for name in ("W_Q", "W_K", "W_V")}
-        out |= {at + f"attn.{name}": (h, k) for name in ("b_Q", "b_K", "b_V")}
-        out |= {at + "attn.W_O": (h, k, d), at + "attn.b_O": (d,)}
-        out |= norm(at + "ln2")
-        out |= {at + "mlp.W_in": (d, m), at + "mlp.b_in": (m,), at + "mlp.W_out": (m, d), at + "mlp.b_out": (d,)}
-    out |= norm("ln_final")
-    return out | {"unembed.W_U": (d, config.d_vocab_out), "unembed.b_U": (config.d_vocab_out,)}
+        sizes |= {f"blocks.{layer}.{name}": shape for name, shape in block_shapes(config).items()}
+    sizes |= _norm_shapes(config, "ln_final")
+    sizes |= {} if config.tie_word_embeddings else {"unembed.W_U": (d, out)}
+    return sizes | ({"unembed.b_U": (out,)} if config.unembed_bias else {})
+
+
+def block_shapes(config: TargetConfig) -> Shapes:
+    """Shape of every tensor of one layer, by its name within the layer."""
+    d, h, k, m = config.d_model, config.n_heads, config.d_head, config.d_mlp
+    kv = h if config.n_key_value_heads is None else config.n_key_value_heads
+    gate = ("gate",) if config.gated_mlp else ()
+    sizes = _norm_shapes(config, "ln1")
+    sizes |= {"attn.W_Q": (h, d, k), "attn.W_K": (kv, d, k), "attn.W_V": (kv, d, k)}
+    sizes |= {"attn.b_Q": (h, k), "attn.b_K": (kv, k), "attn.b_V": (kv, k)} if config.qkv_bias else {}
+    sizes |= {"attn.q_norm.w": (k,), "attn.k_norm.w": (k,)} if config.use_qk_norm else {}
+    sizes |= {"attn.W_O": (h, k, d)} | ({"attn.b_O": (d,)} if config.attn_out_bias else {})
+    sizes |= _norm_shapes(config, "ln2")
+    for side in (*gate, "in"):
+        sizes |= {f"mlp.W_{side}": (d, m)} | ({f"mlp.b_{side}": (m,)} if config.mlp_bias else {})
+    return sizes | {"mlp.W_out": (m, d)} | ({"mlp.b_out": (d,)} if config.mlp_bias else {})
+
+
+def _norm_shapes(config: TargetConfig, name: str) -> Shapes:
+    """Gain and shift of the norm called `name`, as far as the normalisation has them."""
+    row: tuple[int, ...] = (config.d_model,)
+    sizes: Shapes = {f"{name}.w": row} if config.normalization_type in ("LN", "RMS") else {}
+    return sizes | ({f"{name}.b": row} if config.normalization_type == "LN" else {})
 
 
 def normalise(
@@ -110,33 +93,42 @@ def normalise(
     return x + weights[f"{name}.b"] if kind == "LN" else x
 
 
-def attention_mask(tokens: Int[Tensor, "batch pos"], config: TargetConfig) -> Float[Tensor, "batch 1 query key"]:
-    """0 where a query may look at a key, -inf where it may not (later positions if causal, PAD always)."""
-    n = tokens.shape[1]
-    blocked = torch.zeros(tokens.shape[0], 1, n, n, dtype=torch.bool, device=tokens.device)
-    if config.attention_dir == "causal":
-        blocked |= torch.ones(n, n, dtype=torch.bool, device=tokens.device).triu(1)
-    if config.pad_token is not None:
-        blocked |= (tokens == config.pad_token)[:, None, None, :]
-    return torch.zeros(blocked.shape, device=tokens.device).masked_fill(blocked, -math.inf)
+def activation(config: TargetConfig, x: Float[Tensor, "... d_mlp"]) -> Float[Tensor, "... d_mlp"]:
+    """The MLP's activation function, elementwise."""
+    if config.act_fn == "gelu_new":
+        return torch.nn.functional.gelu(x, approximate="tanh")
+    plain = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "silu": torch.nn.functional.silu}
+    return plain[config.act_fn](x)
+
+
+def mlp(
+    config: TargetConfig, weights: Weights, at: str, read: Float[Tensor, "batch pos d_model"]
+) -> Float[Tensor, "batch pos d_model"]:
+    """What the neurons whose tensors' names begin with `at` write, b_out aside."""
+
+    def side(name: str) -> Float[Tensor, "batch pos d_mlp"]:
+        product = read @ weights[f"{at}W_{name}"]
+        return product + weights[f"{at}b_{name}"] if config.mlp_bias else product
+
+    hidden = activation(config, side("gate")) * side("in") if config.gated_mlp else activation(config, side("in"))
+    return hidden @ weights[f"{at}W_out"]
 
 
 def forward(
     config: TargetConfig, weights: Weights, tokens: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d_vocab_out"]:
-    """Run a target on token ids (BOS first) and return its logits at every position."""
-    x = weights["embed.W_E"][tokens] + weights["pos_embed.W_pos"][: tokens.shape[1]]
+    """Run a target on token ids (BOS first, where it has one) and return its logits at every position."""
+    x = weights["embed.W_E"][tokens]
+    if config.positional_embedding_type == "standard":
+        x = x + weights["pos_embed.W_pos"][: tokens.shape[1]]
     mask = attention_mask(tokens, config).to(x.dtype)
-    activate = torch.relu if config.act_fn == "relu" else torch.nn.functional.gelu
     for layer in range(config.n_layers):
-        attn = {name: weights[f"blocks.{layer}.attn.{name}"] for name in ATTENTION}
-        read = normalise(x, config, weights, f"blocks.{layer}.ln1")
-        q, k, v = (
-            torch.einsum("bpd,hdk->bhpk", read, attn[f"W_{side}"]) + attn[f"b_{side}"][:, None] for side in "QKV"
-        )
-        scores = q @ k.transpose(-1, -2) / math.sqrt(max(1, q.shape[-1])) + mask
-        x = x + torch.einsum("bhpk,hkd->bpd", scores.softmax(-1) @ v, attn["W_O"]) + attn["b_O"]
-        mlp = {name: weights[f"blocks.{layer}.mlp.{name}"] for name in MLP}
-        read = normalise(x, config, weights, f"blocks.{layer}.ln2")
-        x = x + activate(read @ mlp["W_in"] + mlp["b_in"]) @ mlp["W_out"] + mlp["b_out"]
-    return normalise(x, config, weights, "ln_final") @ weights["unembed.W_U"] + weights["unembed.b_U"]
+        at = f"blocks.{layer}."
+        mid = x + attention(config, weights, at + "attn.", normalise(x, config, weights, at + "ln1"), mask)
+        mid = mid + weights[at + "attn.b_O"] if config.attn_out_bias else mid
+        read = normalise(x if config.parallel_attn_mlp else mid, config, weights, at + "ln2")
+        x = mid + mlp(config, weights, at + "mlp.", read)
+        x = x + weights[at + "mlp.b_out"] if config.mlp_bias else x
+    x = normalise(x, config, weights, "ln_final")
+    logits = x @ (weights["embed.W_E"].T if config.tie_word_embeddings else weights["unembed.W_U"])
+    return logits + weights["unembed.b_U"] if config.unembed_bias else logits

@@ -7,7 +7,6 @@ common base are so known to move together: x * y over tokens and tokens + 1 has 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,24 +58,27 @@ class Tables:
         """The tuples of values that some S-ops can take together at one position."""
         if not places:
             return ((),)
-        facts: list[Fact] = [self.facts[place] for place in places]
-        if len(places) == 1 and facts[0].values is not None:
-            return tuple((value,) for value in facts[0].values)
+        values = [self.facts[place].values for place in places]
+        columns = [
+            [known[code] for code in codes] for known, codes in zip(values, self.joint_codes(places), strict=True)
+        ]
+        return tuple(zip(*columns, strict=True))
+
+    def joint_codes(self, places: Sequence[int]) -> list[list[int]]:
+        """As `joint`: for each S-op a list of places in its values, one entry a tuple."""
+        sizes = [len(self.facts[place].values or ()) for place in places]
         grid = self.grid(places)
         if grid is None:
-            sizes = [len(fact.values or ()) for fact in facts]
             if np.prod(sizes, dtype=np.float64) > MAX_PAIRS:
                 raise refusal("too many combinations of values")
-            return tuple(itertools.product(*(fact.values or () for fact in facts)))
+            return [codes.reshape(-1).tolist() for codes in np.indices(sizes)]
         _, codes, possible = grid
-        key = np.zeros(len(possible), dtype=np.int64)
-        for fact, code in zip(facts, codes, strict=True):
-            key = key * len(fact.values or ()) + code
-        _, first = np.unique(key[possible], return_index=True)
-        rows = [code[possible][first].tolist() for code in codes]
-        return tuple(
-            tuple((fact.values or ())[c] for fact, c in zip(facts, row, strict=True)) for row in zip(*rows, strict=True)
-        )
+        if len(places) == 1:
+            return [list(range(sizes[0]))]
+        key = np.zeros(int(possible.sum()), dtype=np.int64)
+        for size, code in zip(sizes, codes, strict=True):
+            key = key * size + code[possible]
+        return [part.tolist() for part in np.unravel_index(np.unique(key), sizes)]
 
     def is_injective(self, places: Sequence[int]) -> bool:
         """Whether the values of one of these S-ops surely differ at different positions."""

@@ -102,9 +102,10 @@ class Inference(Selectors):
     def pointwise(self, place: int, fn: Any, args: Sequence[int]) -> Fact:
         """The fact of `fn` applied position by position."""
         facts: list[Fact] = [self.facts[arg] for arg in args]
-        rows = self.joint(args)
-        results: dict[tuple[Exact, ...], Exact] = {row: fn(*row) for row in rows}
-        values = ordered(results.values())
+        places = self.joint_codes(args)
+        columns = [[(fact.values or ())[code] for code in codes] for fact, codes in zip(facts, places, strict=True)]
+        results = [fn(*row) for row in zip(*columns, strict=True)]
+        values = ordered(results)
         if len(values) > MAX_VALUES:
             raise refusal(f"over {MAX_VALUES} possible values")
         grid = self.grid(args)
@@ -112,12 +113,9 @@ class Inference(Selectors):
             return base(place, values)
         bases, codes, _ = grid
         position = {value: i for i, value in enumerate(values)}
-        table = np.zeros(tuple(len(fact.values or ()) for fact in facts), dtype=np.int64)
-        at = [{value: i for i, value in enumerate(fact.values or ())} for fact in facts]
-        for row, result in results.items():
-            table[tuple(at[i][value] for i, value in enumerate(row))] = position[result]
-        shape = tuple(len(self.facts[b].values) for b in bases)
-        return Fact(values, bases, table[tuple(codes)].reshape(shape))
+        table = np.zeros([len(fact.values or ()) for fact in facts], dtype=np.int64)
+        table[tuple(places)] = [position[result] for result in results]
+        return Fact(values, bases, table[tuple(codes)].reshape([len(self.facts[b].values) for b in bases]))
 
     def linear(self, place: int, node: Node) -> Fact:
         """The fact of a * x + b * y; a range where the pairs are too many or nobody asks for their sums."""
