@@ -231,4 +231,5 @@ def test_mean_set(values: list[int], most: int) -> None:
         for count in range(1, most + 1)
         for chosen in combinations_with_replacement(values, count)
     }
-    assert mean_set(tuple(values), most) == means
+    found = mean_set(tuple(3 * value for value in values), 3, most)
+    assert found is not None and {Fraction(*pair) for pair in found} == means

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from math import lcm
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracr_tasks.errors import ProgramError, Reason
-from tracr_tasks.exact import Exact, is_number, reduced, sort_key
+from tracr_tasks.exact import Exact, is_number, sort_key
 
 MAX_VALUES = 4096
 """Values of one S-op; beyond it only the range is known."""
@@ -95,14 +95,15 @@ def along(values: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def mean_set(values: tuple[Any, ...], most: int) -> frozenset[Any] | None:
-    """Every mean of 1 to `most` of these values, with repetition; None if they are too many."""
-    if len(values) <= 1 or most == 1:
-        return frozenset(values)
-    scale = lcm(*(value.denominator for value in values))
-    first = np.array([int(value * scale) for value in values])
-    if np.abs(first).max() * most * scale > 2**52:
+def mean_set(numbers: tuple[int, ...], scale: int, most: int) -> frozenset[tuple[int, int]] | None:
+    """Every mean of 1 to `most` of some numbers over a scale, with repetition; None if they are too many.
+
+    A mean is a numerator and a denominator in lowest terms: these hash faster than fractions.
+    """
+    first = np.array(numbers)
+    if np.abs(first).max(initial=0) * most * scale > 2**52:
         return None
+    most = 1 if len(numbers) == 1 else most
     sums, means = first, [np.stack([first, np.full_like(first, scale)])]
     for count in range(2, most + 1):
         if len(sums) * len(first) > MAX_SUMS:
@@ -112,6 +113,19 @@ def mean_set(values: tuple[Any, ...], most: int) -> frozenset[Any] | None:
     parts = np.concatenate(means, axis=1)
     parts = parts // np.gcd(parts[0], parts[1])
     distinct = np.unique(parts, axis=1)
-    if distinct.shape[1] > MAX_VALUES:
-        return None
-    return frozenset(reduced(Fraction(*pair)) for pair in distinct.T.tolist())
+    return None if distinct.shape[1] > MAX_VALUES else frozenset(zip(*distinct.tolist(), strict=True))
+
+
+def scaled(values: Sequence[Any]) -> tuple[int, list[int]]:
+    """Numbers as integers over a common scale; what is not a number counts as 0."""
+    numbers = [value if is_number(value) else 0 for value in values]
+    scale = lcm(*(number.denominator for number in numbers))
+    return scale, [number.numerator * (scale // number.denominator) for number in numbers]
+
+
+def flat_codes(columns: Sequence[Sequence[int]], sizes: Sequence[int], count: int) -> np.ndarray:
+    """One integer a tuple of codes, in the order of the tuples."""
+    flat = np.zeros(count, dtype=np.int64)
+    for column, size in zip(columns, sizes, strict=True):
+        flat = flat * size + np.asarray(column)
+    return flat

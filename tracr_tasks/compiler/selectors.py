@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from tracr_tasks.compiler.facts import Fact, SelectorFact, Term, ordered, refusal
+from tracr_tasks.compiler.facts import Fact, SelectorFact, Term, flat_codes, refusal
 from tracr_tasks.compiler.tables import MAX_PAIRS, Tables
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.exact import Exact
 from tracr_tasks.interpreter import related
+from tracr_tasks.rasp import Program
 from tracr_tasks.trace import Node
+
+Group = tuple[tuple[int, ...], int]
+"""Places in an S-op's values that one query may meet, and how many keys it may select at most."""
 
 
 class Selectors(Tables):
     """Tables that also know selectors."""
+
+    def __init__(self, program: Program):
+        super().__init__(program)
+        self.known_groups: dict[int, list[Group]] = {}
 
     def select(self, node: Node) -> Term:
         """The one term of a select."""
@@ -95,39 +103,45 @@ class Selectors(Tables):
         selector, sop = (self.facts[arg] for arg in self.nodes[place].args)
         if selector.single:
             return True
-        groups = [] if sop.values is None else self.groups(selector, self.nodes[place].args[1])
-        return bool(groups) and all(len(values) <= 1 or most == 1 for values, most in groups)
+        groups = [] if sop.values is None else self.groups(place)
+        return bool(groups) and all(len(codes) <= 1 or most == 1 for codes, most in groups)
 
-    def groups(self, selector: SelectorFact, sop: int) -> list[tuple[list[Exact], int]]:
-        """For each query, the values that one aggregate may meet and how many keys it may select at most."""
-        everything = ordered(self.facts[sop].values)
-        most = 1 if selector.single else self.program.max_seq_len
-        best = [(list(everything), most)]
-        for term in selector.terms:
-            groups = self.term_groups(term, sop, most)
-            if groups is not None and _weight(groups) < _weight(best):
-                best = groups
-        return best
+    def groups(self, place: int) -> list[Group]:
+        """For each query of an aggregate, which values it may meet and how many keys it may select at most."""
+        if place not in self.known_groups:
+            selector, sop = self.nodes[place].args
+            fact: SelectorFact = self.facts[selector]
+            most = 1 if fact.single else self.program.max_seq_len
+            best: list[Group] = [(tuple(range(len(self.facts[sop].values))), most)]
+            for term in fact.terms:
+                groups = self.term_groups(term, sop, most)
+                if groups is not None and _weight(groups) < _weight(best):
+                    best = groups
+            self.known_groups[place] = best
+        return self.known_groups[place]
 
-    def term_groups(self, term: Term, sop: int, most: int) -> list[tuple[list[Exact], int]] | None:
+    def term_groups(self, term: Term, sop: int, most: int) -> list[Group] | None:
         """As `groups`, from one term."""
         try:
-            rows = self.joint((*term.keys, sop))
+            *keys, values = self.joint_codes((*term.keys, sop))
         except ProgramError:
             return None
-        met: dict[tuple[Exact, ...], list[Exact]] = {}
-        for row in rows:
-            met.setdefault(row[:-1], []).append(row[-1])
-        injective = self.is_injective(term.keys)
-        if self.is_uniform(term, sop):
-            most = 1
-        groups: dict[tuple[tuple[Exact, ...], int], None] = {}
-        for chosen in np.unique(term.relation, axis=0):
-            keys = [term.key_values[i] for i in np.flatnonzero(chosen)]
-            values = ordered({value for key in keys for value in met.get(key, ())})
-            if values:
-                groups[values, min(most, len(keys)) if injective else most] = None
-        return [(list(values), count) for values, count in groups]
+        sizes = [len(self.facts[key].values) for key in term.keys]
+        known = flat_codes(self.joint_codes(term.keys), sizes, len(term.key_values))  # ascending, as `key_values`
+        flat = flat_codes(keys, sizes, len(values))
+        at = np.searchsorted(known, flat).clip(max=len(known) - 1)
+        can_occur = known[at] == flat
+        meets = np.zeros((len(known), len(self.facts[sop].values)), dtype=np.int64)
+        meets[at[can_occur], np.array(values)[can_occur]] = 1
+        chosen = np.unique(term.relation, axis=0)
+        is_bounded = self.is_injective(term.keys)
+        most = 1 if self.is_uniform(term, sop) else most
+        groups = {
+            (tuple(np.flatnonzero(met).tolist()), min(most, count) if is_bounded else most): None
+            for met, count in zip(chosen.astype(np.int64) @ meets, chosen.sum(1).tolist(), strict=True)
+            if met.any()
+        }
+        return list(groups)
 
     def is_uniform(self, term: Term, sop: int) -> bool:
         """Whether every query selects keys of one rank, and keys of one rank surely have one value of the S-op."""
@@ -136,8 +150,10 @@ class Selectors(Tables):
         fact: Fact = self.facts[term.keys[0]]
         if len(fact.bases) != 1 or fact.bases[0] not in self.ranks or len(np.unique(fact.codes)) < fact.codes.size:
             return False
-        rows = self.joint((*self.ranks[fact.bases[0]], sop))
-        return len({row[:-1] for row in rows}) == len(rows)
+        ranked = self.ranks[fact.bases[0]]
+        *keys, values = self.joint_codes((*ranked, sop))
+        flat = flat_codes(keys, [len(self.facts[key].values) for key in ranked], len(values))
+        return len(np.unique(flat)) == len(values)
 
 
 def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, ...]) -> Any:
@@ -158,7 +174,7 @@ def _checker(terms: Sequence[Term], keys: tuple[int, ...], queries: tuple[int, .
     return holds
 
 
-def _weight(groups: list[tuple[list[Exact], int]]) -> tuple[int, int]:
+def _weight(groups: list[Group]) -> tuple[int, int]:
     """How much can meet: an aggregate over groups of the least weight has the fewest means."""
-    sizes = [len(values) if most > 1 else min(1, len(values)) for values, most in groups]
-    return max(sizes, default=0), sum(len(values) for values, _ in groups)
+    sizes = [len(codes) if most > 1 else min(1, len(codes)) for codes, most in groups]
+    return max(sizes, default=0), sum(len(codes) for codes, _ in groups)

@@ -6,15 +6,26 @@ The value sets may be too large (a base is assumed free of the other bases) but 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from tracr_tasks.compiler.facts import MAX_VALUES, Fact, SelectorFact, base, limits, mean_set, ordered, refusal
-from tracr_tasks.compiler.selectors import Selectors
+from tracr_tasks.compiler.facts import (
+    MAX_VALUES,
+    Fact,
+    SelectorFact,
+    base,
+    limits,
+    mean_set,
+    ordered,
+    refusal,
+    scaled,
+)
+from tracr_tasks.compiler.selectors import Group, Selectors
 from tracr_tasks.compiler.tables import MAX_PAIRS
 from tracr_tasks.errors import ProgramError, Reason
-from tracr_tasks.exact import Exact, is_number, literal
+from tracr_tasks.exact import Exact, is_number, literal, reduced, sort_key
 from tracr_tasks.interpreter import combine
 from tracr_tasks.rasp import Program
 from tracr_tasks.trace import Node
@@ -33,6 +44,10 @@ def only_ranged(nodes: Sequence[Node]) -> set[int]:
         if node.op == "aggregate":
             listed.add(node.args[0])
     return set(range(len(nodes))) - listed
+
+
+def _pair(number: Any) -> tuple[int, int]:
+    return number.numerator, number.denominator
 
 
 class Inference(Selectors):
@@ -163,19 +178,35 @@ class Inference(Selectors):
                 raise refusal("an average of so many values needs a number as its default")
             limit = [sop.low, sop.high, *default]
             return Fact(None, (), np.zeros((), dtype=np.int64), min(limit), max(limit))
-        groups = self.groups(selector, node.args[1])
+        groups = self.groups(place)
+        met = sorted({code for codes, _ in groups for code in codes})
         if selector.single:
-            return base(place, ordered([v for values, _ in groups for v in values] + default))
-        out: set[Exact] = set(default)
-        for values, most in groups:
-            if len(values) > 1 and most > 1 and not all(is_number(value) for value in values):
-                shown = ", ".join(literal(value) for value in values)
+            return base(place, ordered([*(sop.values[code] for code in met), *default]))
+        for codes, most in groups:
+            if len(codes) > 1 and most > 1 and not all(is_number(sop.values[code]) for code in codes):
+                shown = ", ".join(literal(sop.values[code]) for code in codes)
                 raise refusal(f"the aggregate may average what is not a number: several of {shown} can be selected")
-            means = mean_set(tuple(values), most)
-            if means is None or len(out) + len(means) > MAX_VALUES:
-                return self.wide_mean(sop, default)
-            out |= means
-        return base(place, ordered(out))
+        if self.moves(place):
+            return base(place, ordered([*(sop.values[code] for code in met), *default]))
+        if place in self.ranged and all(map(is_number, default)):
+            return self.wide_mean(sop, default)
+        return self.means(place, sop, groups, default)
+
+    def means(self, place: int, sop: Fact, groups: Sequence[Group], default: Sequence[Exact]) -> Fact:
+        """The fact of an aggregate that averages."""
+        values: tuple[Any, ...] = sop.values or ()
+        scale, numbers = scaled(values)
+        moved = {values[code] for codes, most in groups if most == 1 or len(codes) == 1 for code in codes}
+        out: set[tuple[int, int]] = set()
+        for codes, most in groups:
+            if len(codes) > 1 and most > 1:
+                means = mean_set(tuple(numbers[code] for code in codes), scale, most)
+                if means is None or len(out | means) > MAX_VALUES:
+                    return self.wide_mean(sop, default)
+                out |= means
+        others = [v for v in dict.fromkeys([*moved, *default]) if not is_number(v) or _pair(v) not in out]
+        found = [*(reduced(Fraction(*pair)) for pair in out), *others]
+        return base(place, sorted(found, key=sort_key))
 
     def wide_mean(self, sop: Fact, default: Sequence[Exact]) -> Fact:
         """The fact of a mean with too many values."""
