@@ -6,6 +6,7 @@ This module imports nothing heavy, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -37,10 +38,17 @@ class CompileConfig:
     """Folder for the target. With --explain it may be left out; nothing is written then."""
     explain: bool = False
     """Print the program with the heads and neurons that compute each line, and a Mermaid diagram."""
+    set: tuple[str, ...] = ()
+    """Parameters of a program of the library, as NAME=VALUE: offset=2, pattern=a,b,c, pairs="[('(', ')')]"."""
     vocab: tuple[str, ...] | None = None
     """Input tokens, in place of those of the file's header or of the library."""
     max_seq_len: int | None = None
     """Longest input without BOS, in place of that of the file's header or of the library."""
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """List the programs that `compile` knows by name, with their parameters and an example of each."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,23 @@ def token_value(text: str) -> int | float | str:
     return float(text) if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) else text
 
 
+def parameter(text: str) -> tuple[str, Any]:
+    """Name and value of NAME=VALUE: a number, a word, several of them with commas, or a Python literal in brackets.
+
+    Raises:
+        InputError: there is no `=`, or the brackets do not hold a literal.
+    """
+    name, mark, value = text.partition("=")
+    if not mark or not name.isidentifier():
+        raise InputError(f"--set {text}: NAME=VALUE was expected")
+    if value[:1] in ("[", "(", "'", '"'):
+        try:
+            return name, ast.literal_eval(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise InputError(f"--set {text}: the value is not a literal such as ('a', 'b') or [('(', ')')]") from None
+    return name, tuple(map(token_value, value.split(","))) if "," in value else token_value(value)
+
+
 def compiled_program(config: CompileConfig) -> CompiledProgram:
     """The program in the file, or the library's program of that name where there is no such file, compiled.
 
@@ -160,6 +185,10 @@ def compiled_program(config: CompileConfig) -> CompiledProgram:
     """
     vocab = None if config.vocab is None else [token_value(text) for text in config.vocab]
     if config.program.is_file():
+        if config.set:
+            raise InputError(
+                f"--set {config.set[0]}: {config.program} is a file, and only programs of the library have it"
+            )
         from tracr_tasks.compiler.text import compile_text
         from zoo.compiled import program_text
 
@@ -169,7 +198,8 @@ def compiled_program(config: CompileConfig) -> CompiledProgram:
 
     name, names = str(config.program), library_names()
     if name in names:
-        return compile_program(library_program(name, vocab, config.max_seq_len))
+        parameters = dict(map(parameter, config.set))
+        return compile_program(library_program(name, vocab, config.max_seq_len, **parameters))
     state = "is not a file" if config.program.exists() else "does not exist"
     hint = nearest(name, names) or (f": {', '.join(names)}" if name.isidentifier() else "")
     expected = f"a RASP program, one assignment a line, or the name of a program of the library{hint}"
@@ -200,6 +230,14 @@ def run_compile(config: CompileConfig) -> None:
         from tracr_tasks.explanation import explain
 
         say(f"{explain(compiled)}\n\ndiagram\n\n```mermaid\n{mermaid(compiled)}\n```")
+
+
+def run_library(config: LibraryConfig) -> None:
+    """`library`: `tracr_tasks.library.catalogue`."""
+    from oracle.console import say_markdown
+    from tracr_tasks.library import catalogue
+
+    say_markdown(catalogue())
 
 
 def run_quickstart(config: QuickstartConfig) -> None:
@@ -285,6 +323,7 @@ VERBS = {
         "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
     ),
     "compile": Verb("compile a RASP program to a transformer's weights; explain them", CompileConfig, run_compile),
+    "library": Verb("list the RASP programs that compile knows by name", LibraryConfig, run_library),
     "zoo build": Verb("build a zoo of targets whose programs are known, or finish one", ZooBuildConfig, run_zoo_build),
     "zoo show": Verb("show what a zoo holds", ZooShowConfig, run_zoo_show),
     "zoo verify": Verb("check a zoo from end to end", ZooVerifyConfig, run_zoo_verify),

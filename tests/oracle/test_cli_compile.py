@@ -133,3 +133,46 @@ def test_a_narrow_terminal_changes_nothing(run: Run, program: Path, monkeypatch:
     monkeypatch.setenv("TERM", "xterm-256color")
     assert cli.main(["compile", str(program), "--explain"]) == 0
     assert re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()) == piped
+
+
+def test_parameters_of_a_library_program(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("compile", "shift_by", "--explain", "--set", "offset=2")
+    assert status == 0 and "select(indices, indices, k + 2 == q)" in out
+    status, out, _ = run("compile", "detect_pattern", "--out", "t", "--set", "pattern=a,b")
+    assert status == 0 and (tmp_path / "t" / "model.safetensors").exists()
+    assert run("compile", "dyck", "--explain", "--set", "pairs=[('(', ')')]")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ("offset", "NAME=VALUE was expected"),
+        ("of=2", "no parameter 'of'; its parameters are offset=1"),
+        ("offset=a", "a whole number was expected"),
+        ("offset=[(", "not a literal"),
+        ("offset=__import__('os')", "a whole number was expected"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line(run: Run, given: str, part: str) -> None:
+    status, out, err = run("compile", "shift_by", "--explain", "--set", given)
+    assert is_one_error(status, out, err) and part in err
+
+
+def test_a_file_has_no_parameters(run: Run, program: Path) -> None:
+    status, out, err = run("compile", program, "--explain", "--set", "a=1")
+    assert is_one_error(status, out, err) and "is a file" in err
+
+
+def test_every_reason_in_one_line(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.rasp"
+    path.write_text("vocab = {'BOS', 'a'}\nmax_seq_len = 3\n\nv1 = map(1 / x, indices)\nv2 = map(x, v9)\nout = v1\n")
+    status, out, err = run("compile", path, "--out", "t")
+    assert is_one_error(status, out, err) and not (tmp_path / "t").exists()
+    assert all(part in err for part in ("'BOS'", "line 4: '1 / x' is not defined for 0", "line 5: unknown name 'v9'"))
+
+
+def test_the_library_is_listed(run: Run) -> None:
+    from tracr_tasks.library import library_names
+
+    status, out, _ = run("library")
+    assert status == 0 and all(f"`{name}`" in out for name in library_names())

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from tracr_tasks.compiler.values import Inference
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.exact import exact, plain
 from tracr_tasks.interpreter import evaluate
-from tracr_tasks.rasp import Program, Selector
+from tracr_tasks.rasp import Program, Selector, SelectorWidth
 from tracr_tasks.text import format_program, parse_program
 from tracr_tasks.transformer import forward
 
@@ -61,6 +62,22 @@ def test_interpreter(case: dict[str, Any]) -> None:
     for tokens, expected in zip(case["inputs"], case["expected"], strict=True):
         got = evaluate(what, tokens, case["causal"])
         assert_equal(got, expected, nones=True) if isinstance(what, Selector) else assert_equal([got], [expected], True)
+
+
+@pytest.mark.parametrize("case", cases("interpreter", *RUN_KINDS))
+def test_many_inputs_at_once(case: dict[str, Any]) -> None:
+    output = expression(read(case["program_text"]))
+    if isinstance(output, Selector):
+        output = SelectorWidth(output)
+    vocab = tuple(dict.fromkeys(token for tokens in case["inputs"] for token in tokens))
+    inputs = [tokens for tokens in case["inputs"] if tokens]
+    program = Program(output, vocab, max(map(len, inputs)), bool(case.get("causal")))
+    ids = np.zeros((len(inputs), program.max_seq_len), dtype=int)
+    for row, tokens in zip(ids, inputs, strict=True):
+        row[: len(tokens)] = [program.exact_vocab.index(exact(token)) for token in tokens]
+    batch = program.run_batch(ids, np.array([len(tokens) for tokens in inputs]))
+    for row, tokens in zip(batch, inputs, strict=True):
+        assert row[: len(tokens)].tolist() == program.run(tokens)
 
 
 @pytest.mark.parametrize("case", cases(*RUN_KINDS))
