@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/compile.py                       # the whole table, most of an hour
     OMP_NUM_THREADS=1 python benchmarks/compile.py --scale 0.02          # a taste
-    OMP_NUM_THREADS=1 python benchmarks/compile.py --scale 0.02 --tracr  # beside Tracr: pip install tracr-pypi
+
+Where Tracr is installed (`pip install tracr-pypi jax dm-haiku`; it is no dependency) a second table has both side by side.
 
 A program is drawn until the sampler's checks pass, and never looked at by the compiler before it is counted here. Its
 transformer is compared with the interpreter at every position of all inputs (at most 4,096), or of 2,000 random ones of
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import tyro
 from tqdm import tqdm
+from tracr_models import tracr_is_here
+from tracr_side import beside_tracr
 
 from tracr_tasks import Program, ProgramError, SamplerConfig, compile_program, library_program, run_batch
 from tracr_tasks.check import mismatches, token_ids
@@ -43,10 +46,8 @@ class Config:
     """Multiplies the numbers of programs."""
     seed: int = 0
     """First seed."""
-    tracr: bool = False
-    """Also run Tracr on the first programs of each row."""
     tracr_programs: int = 60
-    """How many of them."""
+    """Programs of each row that Tracr compiles too, where it is installed."""
 
 
 @dataclass
@@ -133,15 +134,13 @@ def main(config: Config) -> None:
     print("\n| why refused | programs |\n|---|---|")
     print("\n".join(f"| {reason} | {count} |" for reason, count in reasons.most_common()))
     print(f"\nfrac_prevs at length 100 in float32: largest error {long_frac_prevs():.1e}")
-    if config.tracr:
-        from tracr_side import beside_tracr
-
-        firsts = dict.fromkeys(SETTINGS, config.tracr_programs)
-        print("\n" + beside_tracr({name: _first(name, config, count) for name, count in firsts.items()}))
+    if config.tracr_programs and tracr_is_here():
+        print("\n" + beside_tracr({name: first_programs(name, config) for name in SETTINGS}))
 
 
-def _first(name: str, config: Config, count: int) -> list[Program]:
-    return [sample_draw(config.seed + i, SETTINGS[name][1]) for i in range(count)]
+def first_programs(name: str, config: Config) -> list[Program]:
+    """The programs of a row that Tracr compiles too."""
+    return [sample_draw(config.seed + i, SETTINGS[name][1]) for i in range(config.tracr_programs)]
 
 
 if __name__ == "__main__":

@@ -10,22 +10,16 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
-from tracr_models import compile_with_tracr, size_of_ours, size_of_tracrs, tracr_is_here
+from tracr_models import compile_with_tracr, size_of_ours, size_of_tracrs
 
-from tracr_tasks import InputError, Program, ProgramError, compile_program, run_batch
+from tracr_tasks import Program, ProgramError, compile_program, run_batch
 
 INPUTS = 40
 """Inputs that Tracr's model is tried on, per length."""
 
 
 def beside_tracr(programs: Mapping[str, Sequence[Program]]) -> str:
-    """A table with one row for each named list of programs.
-
-    Raises:
-        InputError: Tracr is not installed.
-    """
-    if not tracr_is_here():
-        raise InputError("--tracr needs Tracr and its JAX: pip install tracr-pypi jax dm-haiku")
+    """A table with one row for each named list of programs; Tracr must be installed."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # Tracr warns about maps that it simplifies
     head = "| programs | number | Tracr refuses or fails | Tracr is wrong, of those it compiles | "
     head += "ms, median: Tracr, this | of both, larger here in some size | parameters, median: Tracr, this |"

@@ -108,6 +108,25 @@ def distinct(codes: np.ndarray, size: int) -> np.ndarray:
     return np.flatnonzero(np.bincount(codes, minlength=1)) if size <= DENSE else np.unique(codes)
 
 
+def places_of(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct numbers, ascending, and the place of each number among them."""
+    low = numbers.min()
+    if numbers.max() - low >= DENSE:
+        used, places = np.unique(numbers, return_inverse=True)
+        return used, places.reshape(-1)
+    used = np.flatnonzero(np.bincount(numbers - low))
+    table = np.zeros(used[-1] + 1, dtype=np.int64)
+    table[used] = np.arange(len(used))
+    return used + low, table[numbers - low]
+
+
+def widths(chosen: np.ndarray) -> np.ndarray:
+    """How many keys each query selects, Int[batch, query] from Bool[batch, query, key]."""
+    if chosen.shape[-1] > np.iinfo(np.int8).max:
+        return chosen.sum(-1)
+    return np.einsum("bqk->bq", chosen.view(np.int8)).astype(np.int64)  # twice as fast as a sum of booleans
+
+
 def tabulate(keys: np.ndarray, size: int, results: Sequence[Exact], of: np.ndarray) -> Column:
     """A column from results: `results[i]` where the key is `of[i]`; equal results become one value."""
     places: dict[Exact, int] = {}
@@ -160,7 +179,7 @@ class _Batch:
             case "selector_not":
                 return ~args[0] & self.pairs
             case "selector_width":
-                return Column(args[0].sum(-1), tuple(range(self.ids.shape[1] + 1)))
+                return Column(widths(args[0]), tuple(range(self.ids.shape[1] + 1)))
             case "aggregate":
                 return self.aggregate(node.params[0], args[0], args[1])
         raise AssertionError(f"no rule for {node.op}")
@@ -189,7 +208,8 @@ class _Batch:
                 except ProgramError as error:  # raised below, if the two ever meet
                     relation[q, k] = 2
                     errors.append((q, k, error))
-        chosen = relation[queries.codes[:, :, None], keys.codes[:, None, :]]
+        row = queries.codes.astype(np.int64) * len(keys.values)
+        chosen = relation.reshape(-1).take(row[:, :, None] + keys.codes[:, None, :])
         everywhere = self.valid[:, :, None] & self.valid[:, None, :]
         for q, k, failure in errors:
             if ((queries.codes == q)[:, :, None] & (keys.codes == k)[:, None, :] & everywhere).any():
@@ -198,7 +218,7 @@ class _Batch:
 
     def aggregate(self, default: Exact, chosen: np.ndarray, x: Column) -> Column:
         """Per row: the mean of the chosen values, the one chosen, or the default."""
-        count = chosen.sum(-1)
+        count = widths(chosen)
         first = np.take_along_axis(x.codes, chosen.argmax(-1), axis=1)
         many = (count > 1) & self.valid
         if not all(is_number(value) for value in x.values):  # many equal values are one value
@@ -227,9 +247,9 @@ class _Batch:
             raise ProgramError([Reason(None, "the numbers of a mean have no common denominator below 10^15")])
         sums = np.matmul(chosen.astype(np.float64), np.array(scaled, dtype=np.float64)[x.codes][:, :, None])[..., 0]
         keys = sums.astype(np.int64) * (chosen.shape[-1] + 1) + count
-        used, places = np.unique(keys[many], return_inverse=True)
+        used, places = places_of(keys[many])
         out = np.zeros(many.shape, dtype=np.int64)
-        out[many] = places.reshape(-1)
+        out[many] = places
         width = chosen.shape[-1] + 1
         return [bounded(reduced(Fraction(key // width, (key % width) * scale))) for key in used.tolist()], out
 
