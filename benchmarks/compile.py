@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/compile.py                       # the whole table, most of an hour
     OMP_NUM_THREADS=1 python benchmarks/compile.py --scale 0.02          # a taste
 
-Where Tracr is installed (`pip install tracr-pypi jax dm-haiku`; it is no dependency) a second table has both side by side.
+Where Tracr is installed (`pip install tracr-pypi jax dm-haiku`; no dependency) a second table has both side by side.
 
 A program is drawn until the sampler's checks pass, and never looked at by the compiler before it is counted here. Its
 transformer is compared with the interpreter at every position of all inputs (at most 4,096), or of 2,000 random ones of
