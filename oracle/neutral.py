@@ -21,9 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, Weights
 
 MAX_NAME_TOKENS = 4
+GELU = {"relu": False, "gelu": True, "gelu_new": True}
+"""Whether an activation is GELU; its tanh formula counts as one, being within 5e-4 of it."""
 NORM_KINDS: dict[str | None, int] = {None: 0, "LN": 1, "LNPre": 1, "RMS": 2, "RMSPre": 2}
 
 
@@ -102,8 +105,28 @@ def _fold_layer(weights: Weights, layer: int, is_ln: bool) -> NeutralLayer:
     )
 
 
+def check_foldable(config: TargetConfig) -> None:
+    """The foldings of the module are exact for this kind of target, and its first position is BOS.
+
+    Raises:
+        TargetError: rotary positions, grouped heads, a gated or parallel MLP or another part that is not covered yet.
+    """
+    if config.act_fn not in GELU:
+        raise TargetError(
+            f"act_fn = '{config.act_fn}' is not read by the oracle yet, expected one of {', '.join(GELU)}"
+        )
+    for name, value in config.extensions().items():
+        expected = TargetConfig.__dataclass_fields__[name].default
+        raise TargetError(f"{name} = {value!r} is not read by the oracle yet, expected {expected!r}")
+
+
 def fold(config: TargetConfig, weights: Weights) -> Neutral:
-    """A target's weights after the exact foldings that the module lists; the dtype is kept."""
+    """A target's weights after the exact foldings that the module lists; the dtype is kept.
+
+    Raises:
+        TargetError: a kind of target that cannot be folded yet (`check_foldable`).
+    """
+    check_foldable(config)
     is_ln = NORM_KINDS[config.normalization_type] == 1
     W_E, W_pos = _centre(weights["embed.W_E"], is_ln), _centre(weights["pos_embed.W_pos"], is_ln)
     one = W_E[0]
@@ -119,7 +142,7 @@ def fold(config: TargetConfig, weights: Weights) -> Neutral:
         W_U=_centre(W_U.T, is_ln).T,
         b_U=b_U,
         norm=NORM_KINDS[config.normalization_type],
-        gelu=config.act_fn == "gelu",
+        gelu=GELU[config.act_fn],
         causal=config.attention_dir == "causal",
         first=config.read_out == "first",
     )

@@ -20,7 +20,7 @@ from zoo.files import read_json, safetensors_bytes, shown, write_atomic
 from zoo.target_files import CONFIG_FILE, VOCAB_FILE, WEIGHTS_FILE, check_weights, config_from_json, read_weights
 
 BOS, PAD = 0, 1
-"""Token ids of the first position and of padding."""
+"""Token ids of the first position and of padding, where the configuration says `default_prepend_bos`."""
 MAX_VOCAB_BYTES = 16 << 20
 """Size of vocab.json."""
 MAX_DENOMINATOR = 300
@@ -34,7 +34,7 @@ class Vocab:
     """Names of the rows of W_E and of the columns of W_U."""
 
     input: tuple[str, ...]
-    """Input tokens; the first two are BOS and PAD."""
+    """Input tokens; the first two are BOS and PAD where the configuration says `default_prepend_bos`."""
     output: tuple[str, ...]
     """Output tokens, or ("value",) for a numerical output."""
 
@@ -53,32 +53,41 @@ class Target:
         return sum(tensor.numel() for tensor in self.weights.values())
 
     def encode(self, sequences: Sequence[Sequence[str]]) -> Int[Tensor, "batch pos"]:
-        """Token ids of sequences of token names: BOS first, PAD to the longest.
+        """Token ids of sequences of token names: BOS first where the target has one, PAD to the longest.
 
         Raises:
-            TargetError: an unknown token, or a sequence longer than n_ctx - 1.
+            TargetError: an unknown token, a sequence longer than fits n_ctx, or different lengths without a PAD.
         """
         index = {token: i for i, token in enumerate(self.vocab.input)}
-        longest = max((len(sequence) for sequence in sequences), default=0)
-        if longest >= self.config.n_ctx:
-            raise TargetError(f"a sequence of {longest} tokens, expected at most {self.config.n_ctx - 1}")
+        lengths = {len(sequence) for sequence in sequences}
+        longest, pad, start = max(lengths, default=0), self.config.pad_token, self._start
+        if longest + len(start) > self.config.n_ctx:
+            raise TargetError(f"a sequence of {longest} tokens, expected at most {self.config.n_ctx - len(start)}")
+        if pad is None and len(lengths) > 1:
+            raise TargetError(f"sequences of {min(lengths)} to {longest} tokens, expected one length: no token is PAD")
         if unknown := sorted({token for sequence in sequences for token in sequence} - set(index)):
             raise TargetError(f"token '{shown(unknown[0])}' is not in the target's vocabulary")
-        rows = [[BOS, *(index[t] for t in s)] + [PAD] * (longest - len(s)) for s in sequences]
-        return torch.tensor(rows, dtype=torch.long).reshape(len(sequences), longest + 1)
+        rows = [[*start, *(index[t] for t in s)] + [pad or 0] * (longest - len(s)) for s in sequences]
+        return torch.tensor(rows, dtype=torch.long).reshape(len(sequences), longest + len(start))
+
+    @property
+    def _start(self) -> list[int]:
+        """What stands before every sequence."""
+        return [BOS] if self.config.default_prepend_bos else []
 
     def run(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab_out"]:
-        """Logits at every position; ids start with BOS."""
+        """Logits at every position; ids are as `encode` gives them."""
         with torch.no_grad():
             return forward(self.config, self.weights, ids)
 
     def answers(self, ids: Int[Tensor, "batch pos"]) -> list[list[str]]:
-        """What the target says to each sequence, by name: one answer, or one for each position that is not PAD."""
+        """What the target says to each sequence, by name: one answer, or one for each position but BOS and PAD."""
         logits = self.run(ids)
         if self.config.read_out == "first":
             return [self._names(row[:1]) for row in logits]
-        lengths = (ids[:, 1:] != PAD).sum(1).tolist()
-        return [self._names(row[1 : 1 + length]) for row, length in zip(logits, lengths, strict=True)]
+        first, pad = len(self._start), self.config.pad_token
+        lengths = (ids[:, first:] != (-1 if pad is None else pad)).sum(1).tolist()
+        return [self._names(row[first : first + length]) for row, length in zip(logits, lengths, strict=True)]
 
     def _names(self, logits: Float[Tensor, "pos d_vocab_out"]) -> list[str]:
         """Names of the arg-max outputs, or the numbers of a numerical output."""
@@ -109,8 +118,8 @@ class Target:
         arrays = read_weights(directory)
         path = directory / CONFIG_FILE
         config = config_from_json(read_json(path, 1 << 20, TargetError), path)
-        check_weights(config, arrays, directory / WEIGHTS_FILE)
-        vocab = _load_vocab(directory / VOCAB_FILE, config)
+        check_weights(config, {name: array.shape for name, array in arrays.items()}, directory / WEIGHTS_FILE)
+        vocab = load_vocab(directory / VOCAB_FILE, config)
         return cls(config, {name: torch.from_numpy(array) for name, array in arrays.items()}, vocab)
 
 
@@ -138,7 +147,12 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _load_vocab(path: Path, config: TargetConfig) -> Vocab:
+def load_vocab(path: Path, config: TargetConfig) -> Vocab:
+    """The names in a target's vocab.json.
+
+    Raises:
+        TargetError: not two lists of as many names as the configuration says.
+    """
     fields = read_json(path, MAX_VOCAB_BYTES, TargetError)
     where = shown(path, 300)
     if not isinstance(fields, dict) or set(fields) != {"input", "output"}:
@@ -149,7 +163,7 @@ def _load_vocab(path: Path, config: TargetConfig) -> Vocab:
             raise TargetError(f"{where}: {field} is not a list of strings")
         if len(names) != size:
             raise TargetError(f"{where}: {field} has {len(names)} names, expected {size} as in {CONFIG_FILE}")
-    if fields["input"][:2] != ["BOS", "PAD"]:
+    if config.default_prepend_bos and fields["input"][:2] != ["BOS", "PAD"]:
         got = [shown(name) for name in fields["input"][:2]]
         raise TargetError(f"{where}: input starts with {got}, expected ['BOS', 'PAD']")
     return Vocab(tuple(fields["input"]), tuple(fields["output"]))

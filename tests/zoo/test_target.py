@@ -260,3 +260,109 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_numbers_are_named_after_the_fraction_they_are_close_to(value: Fraction) -> None:
     expected = value.numerator if value.denominator == 1 else float(value)
     assert number_name(float(np.float32(float(value))) + 1e-7) == format_value(expected)
+
+
+LANGUAGE_MODEL = TargetConfig(
+    d_model=6,
+    n_layers=2,
+    n_heads=4,
+    d_head=4,
+    d_mlp=5,
+    n_ctx=5,
+    d_vocab=5,
+    d_vocab_out=5,
+    default_prepend_bos=False,
+    positional_embedding_type="rotary",
+    rotary_dim=4,
+    n_key_value_heads=2,
+    use_qk_norm=True,
+    gated_mlp=True,
+    mlp_bias=False,
+    unembed_bias=False,
+    tie_word_embeddings=True,
+)
+NAMES = tuple("abcde")
+
+
+def language_model(folder: Path) -> Target:
+    target = Target(LANGUAGE_MODEL, random_weights(LANGUAGE_MODEL), Vocab(NAMES, NAMES))
+    target.save(folder)
+    return target
+
+
+def test_other_peoples_models_are_saved_and_read_back(tmp_path: Path) -> None:
+    target = language_model(tmp_path)
+    loaded = Target.load(tmp_path)
+    assert (loaded.config, loaded.vocab) == (target.config, target.vocab)
+    assert loaded.weights.keys() == target.weights.keys() == shapes(LANGUAGE_MODEL).keys()
+    assert target.encode([["a", "b", "c", "d", "e"]]).tolist() == [[0, 1, 2, 3, 4]]
+    assert len(loaded.answers(target.encode([["a", "b"]]))[0]) == 2
+    with pytest.raises(TargetError, match="6 tokens, expected at most 5"):
+        target.encode([["a"] * 6])
+    with pytest.raises(TargetError, match="sequences of 1 to 2 tokens, expected one length: no token is PAD"):
+        target.encode([["a"], ["a", "b"]])
+
+
+BAD_MODELS = {
+    "unknown field": (change_config(sliding_window=4), "unknown field 'sliding_window'"),
+    "number for a flag": (change_config(gated_mlp=1), "gated_mlp = 1, expected true or false"),
+    "null for a flag": (change_config(use_qk_norm=None), "use_qk_norm = None, expected true or false"),
+    "kind of positions": (
+        change_config(positional_embedding_type="alibi"),
+        "positional_embedding_type = 'alibi', expected one of standard, rotary, none",
+    ),
+    "odd rotary_dim": (change_config(rotary_dim=3), "rotary_dim = 3, expected an even number up to d_head, which is 4"),
+    "wide rotary_dim": (change_config(rotary_dim=6), "rotary_dim = 6, expected an even number up to d_head"),
+    "no rotary_dim": (change_config(rotary_dim=0), "rotary_dim = 0, expected null or an integer from 2 to 1000000"),
+    "rotary_dim for nothing": (
+        change_config(positional_embedding_type="none"),
+        "rotary_dim = 4, expected null where positional_embedding_type is none",
+    ),
+    "odd heads": (change_config(rotary_dim=None, d_head=3), "d_head = 3, expected an even number"),
+    "rotary_base": (change_config(rotary_base=0.5), "rotary_base = 0.5, expected a number from 1 to 1000000000000.0"),
+    "rotary_base not a number": (change_config(rotary_base=float("nan")), "rotary_base = nan"),
+    "no scaling": (change_config(rotary_scaling_factor=0), "rotary_scaling_factor = 0, expected a number from 1e-06"),
+    "two scalings": (
+        change_config(use_NTK_by_parts_rope=True, rotary_scaling_factor=2),
+        "rotary_scaling_factor = 2.0, expected 1 where use_NTK_by_parts_rope is true",
+    ),
+    "factors in order": (
+        change_config(NTK_by_parts_high_freq_factor=1),
+        "NTK_by_parts_high_freq_factor = 1.0, expected more than NTK_by_parts_low_freq_factor, which is 1.0",
+    ),
+    "NTK context": (change_config(NTK_original_ctx_len=2**40), "NTK_original_ctx_len = 1099511627776, expected an int"),
+    "groups": (change_config(n_key_value_heads=3), "n_key_value_heads = 3, expected a divisor of n_heads, which is 4"),
+    "no groups": (change_config(n_key_value_heads=0), "n_key_value_heads = 0, expected null or an integer from 1"),
+    "scale": (change_config(attn_scale=0), "attn_scale = 0, expected null or a number from 1e-06"),
+    "tied to another vocabulary": (
+        change_config(d_vocab_out=4),
+        "d_vocab_out = 4, expected d_vocab, which is 5, where tie_word_embeddings is true",
+    ),
+    "a head more": (
+        change_config(tie_word_embeddings=False),
+        "tensor 'unembed.W_U' is missing, expected with shape [6, 5]",
+    ),
+    "a bias more": (change_config(unembed_bias=True), "tensor 'unembed.b_U' is missing"),
+    "a gate less": (change_config(gated_mlp=False), "tensor 'blocks.0.mlp.W_gate' is unexpected for 2 layers"),
+    "keys of every head": (
+        change_config(n_key_value_heads=None),
+        "'blocks.0.attn.W_K' has shape [2, 6, 4], expected [4",
+    ),
+    "layers of different sizes": (
+        change_tensors(lambda a: a.update({"blocks.1.mlp.W_in": np.zeros((6, 4))})),
+        "tensor 'blocks.1.mlp.W_in' has shape [6, 4], expected [6, 5]",
+    ),
+    "BOS": (change_config(default_prepend_bos=True), "input starts with ['a', 'b'], expected ['BOS', 'PAD']"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MODELS)
+def test_bad_models_of_other_people_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    spoil, message = BAD_MODELS[name]
+    language_model(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(TargetError) as caught:
+        Target.load(tmp_path)
+    assert message in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert str(tmp_path) in str(caught.value)
