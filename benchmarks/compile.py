@@ -117,6 +117,7 @@ def long_frac_prevs(length: int = 100) -> float:
 
 
 def main(config: Config) -> None:
+    """Print the table, the reasons of refusals, and Tracr's table where it is installed."""
     print("| programs | number | refused | crashes | with a mismatch | compiled a second | ms: median, 95% | ", end="")
     print("interpreter, ms: median, 95% |\n|---|---|---|---|---|---|---|---|")
     rows = {}

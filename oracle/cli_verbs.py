@@ -9,16 +9,16 @@ from __future__ import annotations
 import ast
 import json
 import re
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from oracle.cli_parse import Verb, nearest
+from oracle.cli_zoo import ZOO_VERBS
 from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
-from tracr_tasks.errors import InputError, ProgramError, TargetError, ZooError
+from tracr_tasks.errors import InputError, ProgramError, TargetError
 
 if TYPE_CHECKING:
     from tracr_tasks.compiler.compile import CompiledProgram
@@ -63,38 +63,6 @@ class AskConfig:
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence"}]}."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
-
-
-@dataclass(frozen=True)
-class ZooBuildConfig:
-    """Build a zoo of targets whose programs are known. Run again after an interruption, it goes on where it was."""
-
-    spec: tyro.conf.Positional[str]
-    """What to build: tiny, quickstart, default, or a .toml or .json file with the fields of `zoo.ZooSpec`."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the zoo."""
-    size: float | None = None
-    """Multiply the numbers of targets by this, in place of the specification's own size."""
-    workers: int = 2
-    """Processes, of one thread each."""
-    seed: int | None = None
-    """Seed in place of the specification's own."""
-
-
-@dataclass(frozen=True)
-class ZooShowConfig:
-    """Show what a zoo holds: counts by regime and split, accuracy, and a few programs."""
-
-    zoo: tyro.conf.Positional[Path]
-    """Folder of the zoo."""
-
-
-@dataclass(frozen=True)
-class ZooVerifyConfig:
-    """Check a zoo from end to end: every byte and program, and some of its targets run again."""
-
-    zoo: tyro.conf.Positional[Path]
-    """Folder of the zoo."""
 
 
 def checked_questions(questions: tuple[str, ...]) -> list[str]:
@@ -277,56 +245,13 @@ def run_eval(config: EvalConfig) -> None:
     say_markdown(evaluate(config).table)
 
 
-def run_zoo_build(config: ZooBuildConfig) -> None:
-    """`zoo build`: `zoo.build_zoo`, with a bar where standard error is a terminal."""
-    from zoo.spec import load_spec
-
-    dials = {name: value for name in ("size", "seed") if (value := getattr(config, name)) is not None}
-    spec = replace(load_spec(config.spec), **dials)
-    if config.workers < 1:
-        raise InputError(f"--workers {config.workers}: expected at least 1")
-    from oracle.console import say
-    from zoo.build import build_zoo
-
-    zoo = build_zoo(spec, config.out, workers=config.workers, progress=sys.stderr.isatty())
-    say(f"{config.out}: {len(zoo)} targets")
-
-
-def run_zoo_show(config: ZooShowConfig) -> None:
-    """`zoo show`: `zoo.show_zoo`."""
-    from zoo.show import show_zoo
-
-    show_zoo(config.zoo)
-
-
-def run_zoo_verify(config: ZooVerifyConfig) -> None:
-    """`zoo verify`: `zoo.verify_zoo`; prints every problem.
-
-    Raises:
-        ZooError: there is one.
-    """
-    from oracle.console import say
-    from zoo.verify import verify_zoo
-
-    report = verify_zoo(config.zoo)
-    for problem in report.problems:
-        say(problem)
-    if not report.ok:
-        raise ZooError(
-            f"{config.zoo}: {len(report.problems)} problem(s); `weight-oracle zoo build` restores what is damaged"
-        )
-    say(f"{config.zoo}: {report.targets} targets in {report.shards} shards are sound; {report.run} of them were run")
-
-
 VERBS = {
     "quickstart": Verb(
         "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
     ),
     "compile": Verb("compile a RASP program to a transformer's weights; explain them", CompileConfig, run_compile),
     "library": Verb("list the RASP programs that compile knows by name", LibraryConfig, run_library),
-    "zoo build": Verb("build a zoo of targets whose programs are known, or finish one", ZooBuildConfig, run_zoo_build),
-    "zoo show": Verb("show what a zoo holds", ZooShowConfig, run_zoo_show),
-    "zoo verify": Verb("check a zoo from end to end", ZooVerifyConfig, run_zoo_verify),
+    **ZOO_VERBS,
     "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),
     "train": Verb("train an oracle on a zoo", TrainConfig, run_train),

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from oracle.phrasings import NO_PROGRAM, phrasings
+from zoo.flowchart_parser import parse_tree
+from zoo.tree import Question as Node
+from zoo.tree import walk
 
 OPERATIONS = ("selector_width", "aggregate", "sequence_map", "map", "linear", "indices")
 """Operations of RASP that a program may or may not use."""
@@ -65,7 +68,7 @@ def _first(subject: Subject, rng: random.Random) -> tuple[str, str]:
 def _mentions(subject: Subject, rng: random.Random) -> tuple[str, str]:
     named = tokens_named(subject.text)
     others = sorted(set(subject.program.vocab) - named)
-    yes = not others or (rng.random() < 0.5)
+    yes = not others or (rng.random() < 0.5 and bool(named))
     return rng.choice(sorted(named) if yes else others), "yes" if yes else "no"
 
 
@@ -115,7 +118,8 @@ def first_condition(text: str) -> str:
 
 def tokens_named(text: str) -> set[str]:
     """Tokens that a flowchart's conditions name."""
-    return set(re.findall(r"(?:is|has|of) (\S+) then", text))
+    tree = parse_tree(text)
+    return {token for node in walk(tree) if isinstance(node, Node) for token in node.condition.tokens}
 
 
 def operations_used(text: str) -> set[str]:

@@ -14,6 +14,7 @@ from oracle.batch import LabelIds
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
 from oracle.reader import Reader
+from oracle.symmetry import random_gauge
 from tracr_tasks import format_value, sample_program
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
@@ -93,24 +94,41 @@ def example_of(id: str, target: Target, program: Any | None, regime: str, reader
 
 
 def load_examples(
-    zoo: Zoo, reader: Reader, *, split: str | None = None, limit: int | None = None, seed: int = 0
+    zoo: Zoo,
+    reader: Reader,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    gauge: bool = True,
 ) -> list[Example]:
-    """Targets of a zoo (of one split, if named) as examples, in its order; a seeded sample of it under a limit."""
+    """Targets of a zoo (of one split, if named) as examples, in its order; a seeded sample of it under a limit.
+
+    Each is read in a random gauge of its own: in float32 a changed basis costs the steep weights of compiled programs
+    some precision, and an oracle that never met that would trust what a stranger's basis does not keep.
+    """
     rows = list(zoo.rows(split=split))
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=True if len(rows) < 500 else None)
     return [
-        example_of(row.id, zoo.target(row.id), zoo.program(row.id), row.regime, reader, seed + i)
+        example_of(
+            row.id, _placed(zoo.target(row.id), gauge, seed + i), zoo.program(row.id), row.regime, reader, seed + i
+        )
         for i, row in enumerate(bar)
     ]
+
+
+def _placed(target: Target, gauge: bool, seed: int) -> Target:
+    return replace(target, weights=random_gauge(target.config, target.weights, seed)) if gauge else target
 
 
 def relabel(example: Example, rng: random.Random) -> Example:
     """The same weights with tokens, answers and positions renamed, in labels, program and behaviour at once.
 
-    Exact: the renamed target computes the renamed flowchart. Other targets are returned as they are: the values of a
-    RASP program have an arithmetic meaning, and an untrained target has no program.
+    Exact: the renamed target computes the renamed flowchart. Positions stay where one of its conditions speaks of first
+    or last. Other targets are returned as they are: the values of a RASP program have an arithmetic meaning, and an
+    untrained target has no program.
     """
     program = example.subject.program
     if not isinstance(program, Flowchart):
@@ -118,7 +136,7 @@ def relabel(example: Example, rng: random.Random) -> Example:
     tokens, answers = list(program.vocab), list(program.answers)
     places = list(range(program.max_seq_len))
     new_tokens, new_answers = rng.sample(tokens, len(tokens)), rng.sample(answers, len(answers))
-    new_places = rng.sample(places, len(places))
+    new_places = rng.sample(places, len(places)) if program.positions_move else places
     token, answer = dict(zip(tokens, new_tokens, strict=True)), dict(zip(answers, new_answers, strict=True))
     renamed = canonical(program.relabel(token, answer, {i + 1: p + 1 for i, p in enumerate(new_places)}))
     subject = replace(

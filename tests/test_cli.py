@@ -265,7 +265,9 @@ def test_a_zoo_is_built_shown_verified_and_asked_about(run: Run, tmp_path: Path,
     status, out, err = run("zoo", "build", "tiny", "--out", zoo, "--workers", 1, "--seed", 5, "--size", 0.5)
     assert (status, err) == (0, "")
     rows = list(Zoo.open(zoo))
-    assert out == f"{zoo}: {len(rows)} targets\n"
+    first, made, pace = out.splitlines()
+    assert first == f"{zoo}: {len(rows)} targets" and made.split(",")[0] == f"  made {len(rows)}"
+    assert "targets/s" in pace
     status, out, err = run("zoo", "show", zoo)
     assert (status, err) == (0, "")
     assert "compiled" in out

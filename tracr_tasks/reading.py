@@ -130,6 +130,7 @@ class _Reader:
         return found
 
     def lookup(self, name: str, number: int) -> rasp.Expression:
+        """What a name stands for; refused if nothing above this line defines it."""
         if name in self.names:
             self.is_sound &= name in self.sound
             return self.names[name]

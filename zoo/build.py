@@ -1,169 +1,165 @@
-"""Building a zoo: a pool of single-threaded processes, one shard a chunk; a killed build goes on where it was."""
+"""Building a zoo: chunks made by an engine, one shard a chunk; a killed build goes on where it was.
+
+lock the folder and settle the spec -> plan chunks -> make those that are missing or damaged -> merge the index
+"""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import connection
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from tracr_tasks.errors import ZooError
-from zoo.chunks import ChunkPlan, build_chunk, plan_chunks
-from zoo.files import read_json, shown, write_atomic
-from zoo.shard import SHARD_DIR, SUFFIX, damage, read_shard, shard_path
-from zoo.spec import ZooSpec, spec_from_fields
-from zoo.store import Zoo, merge_index
-
-SPEC_FILE = "spec.json"
-LOCK_FILE = ".lock"
-MAX_DEATHS = 3
-"""Times that the pool may lose a worker before the build gives up."""
+from tracr_tasks.errors import InputError, ZooError
+from zoo.chunks import ChunkPlan, check_recipes, plan_chunks
+from zoo.claim import check_room, claimed, is_done
+from zoo.engine_local import LocalEngine
+from zoo.engine_ray import RayEngine
+from zoo.engines import Engine, EngineName, InlineEngine, Job
+from zoo.files import shown
+from zoo.merge import merge_index
+from zoo.progress import Tally, bar_of, matmul_ceiling
+from zoo.rows import by_reason
+from zoo.spec import ZooSpec
+from zoo.store import Zoo
 
 
-def build_zoo(spec: ZooSpec, out: Path | str, *, workers: int = 2, progress: bool = True) -> Zoo:
-    """Build a zoo in the folder `out`, or finish one, and open it. The same spec gives the same bytes.
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did and what the zoo holds now."""
 
-    Args:
-        spec: what to build.
-        out: a new or empty folder, or one where this spec was being built.
-        workers: processes, of one thread each; 1 builds in this process.
-        progress: show a bar on standard error.
+    targets: int
+    """In the index."""
+    made: int
+    """Targets that this build made."""
+    duplicates: int
+    """Left out of the index because their part and regime has their function already."""
+    failures: dict[str, int]
+    """Targets of the whole zoo that could not be made, by reason."""
+    chunks: tuple[str, ...]
+    """Names of the chunks that this build made."""
+    written: tuple[str, ...]
+    """Other files that were not what they had to be."""
+    deaths: int
+    """Workers that died; what they had was made again."""
+    seconds: float
+    ceiling: float | None
+    """GFLOP/s of one thread of this machine in a matrix product; None where nothing was made."""
+    share: float | None
+    """Of that ceiling, what training reached; None where nothing was trained."""
 
-    Raises:
-        ZooError: the folder holds something else or another spec, is being built, cannot be written to, or workers keep
-            dying.
-    """
-    out = Path(out)
-    try:
-        with _claimed(spec, out):
-            todo = [plan for plan in plan_chunks(spec) if not _is_done(spec, plan, out)]
-            total = sum(plan.stop - plan.start for plan in todo)
-            with tqdm(total=total, unit=" targets", disable=not progress) as bar:
-                for plan in _built(spec, todo, out, workers):
-                    bar.update(plan.stop - plan.start)
-            merge_index(out)
-    except OSError as problem:
-        raise ZooError(f"{shown(out, 300)}: cannot be written ({problem.strerror or problem})") from None
+    def lines(self) -> list[str]:
+        """For people."""
+        failed = "; ".join(f"{number} x {reason}" for reason, number in self.failures.items())
+        out = [f"made {self.made}, duplicates {self.duplicates}, failures {sum(self.failures.values())}"]
+        out[0] += f" ({failed})" if failed else ""
+        out[0] += f", workers lost {self.deaths}" if self.deaths else ""
+        if self.made:
+            rate = f"{self.seconds:.1f} s, {self.made / self.seconds:.1f} targets/s"
+            share = f"; training at {self.share:.1%} of {self.ceiling:.0f} GFLOP/s a thread" if self.share else ""
+            out.append(rate + share)
+        return out
+
+
+def build_zoo(
+    spec: ZooSpec,
+    out: Path | str,
+    *,
+    workers: int = 2,
+    progress: bool = True,
+    engine: EngineName = "local",
+    address: str | None = None,
+) -> Zoo:
+    """Build a zoo as `build` does, and open it."""
+    build(spec, out, workers=workers, progress=progress, engine=engine, address=address)
     return Zoo.open(out)
 
 
-@contextmanager
-def _claimed(spec: ZooSpec, out: Path) -> Iterator[None]:
-    """Hold a zoo's lock, its spec checked and the remains of a killed build removed."""
-    if out.exists() and not out.is_dir():
-        raise ZooError(f"{shown(out, 300)}: expected a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    foreign = [path.name for path in out.iterdir() if path.name != LOCK_FILE and not path.name.startswith(".tmp-")]
-    if foreign and not (out / SPEC_FILE).exists():
-        raise ZooError(f"{shown(out, 300)}: holds '{shown(foreign[0])}' and no zoo, expected a new or empty folder")
-    with (out / LOCK_FILE).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ZooError(f"{shown(out, 300)}: is being built by another process") from None
-        _check_spec(spec, out / SPEC_FILE)
-        (out / SHARD_DIR).mkdir(exist_ok=True)
-        for path in (*out.glob(".tmp-*"), *(out / SHARD_DIR).glob(".tmp-*")):
-            path.unlink(missing_ok=True)
-        planned = {plan.name for plan in plan_chunks(spec)}
-        for path in (out / SHARD_DIR).glob("*" + SUFFIX):
-            if path.name.removesuffix(SUFFIX) not in planned:
-                raise ZooError(f"{shown(path, 300)}: not a shard of this zoo")
-        yield
+def build(
+    spec: ZooSpec | None,
+    out: Path | str,
+    *,
+    workers: int = 2,
+    progress: bool = True,
+    engine: EngineName = "local",
+    address: str | None = None,
+) -> BuildReport:
+    """Build a zoo in the folder `out`, finish one, or add to one. The same spec gives the same bytes.
 
+    Args:
+        spec: what to build; None to restore the zoo that is there.
+        out: a new or empty folder, or one where this spec, or one with smaller counts, was built or was being built.
+        workers: processes, of one thread each; 1 builds in this process.
+        progress: show a bar on standard error.
+        engine: "local", or "ray" for a Ray cluster.
+        address: of the Ray cluster; one is started on this machine if not given.
 
-def _check_spec(spec: ZooSpec, path: Path) -> None:
-    """Write the spec of a new zoo; refuse to go on with another one."""
-    if not path.exists():
-        write_atomic(path, [(json.dumps(spec.to_json(), indent=1) + "\n").encode()])
-        return
-    old = spec_from_fields(read_json(path, 1 << 20, ZooError), str(path))
-    if old.hash() != spec.hash():
-        before, after = old.to_json(), spec.to_json()
-        changed = [f"{k} {before[k]!r} -> {after[k]!r}" for k in before if k != "name" and before[k] != after[k]]
-        raise ZooError(f"{shown(path, 300)}: built from another spec ({'; '.join(changed)}); use another folder")
-
-
-def _is_done(spec: ZooSpec, plan: ChunkPlan, out: Path) -> bool:
-    """Whether a chunk's shard is there and every byte of it is right; a damaged one is made again."""
-    path = shard_path(out, plan.name)
-    if not path.exists():
-        return False
+    Raises:
+        ZooError: the folder holds something else or another spec, is being built, cannot be written to or has too
+            little room, or a chunk's workers keep dying.
+        InputError: the spec asks for programs that there are not.
+    """
+    out = Path(out)
+    if spec is not None:
+        check_recipes(spec)
     try:
-        shard = read_shard(path)
-    except ZooError:
-        return False
-    return shard.spec == spec.hash() and not damage(path, shard)
+        with claimed(out, spec) as settled:
+            todo = [plan for plan in plan_chunks(settled) if not is_done(settled, plan, out)]
+            check_room(settled, todo, out)
+            tally = _make(Job(settled, out), todo, _engine(engine, min(workers, len(todo)), address), progress)
+            merged = merge_index(out)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise ZooError(
+            f"{shown(out, 300)}: cannot be written ({reason}); what is finished stays, run again to go on"
+        ) from None
+    if tally.given_up:
+        raise ZooError(_given_up(tally.given_up, out))
+    return BuildReport(
+        targets=merged.rows,
+        made=tally.targets - tally.failures.total(),
+        duplicates=merged.duplicates,
+        failures=by_reason(merged.failures),
+        chunks=tuple(plan.name for plan in todo),
+        written=merged.written,
+        deaths=tally.deaths,
+        seconds=tally.elapsed,
+        ceiling=tally.ceiling or None,
+        share=tally.share,
+    )
 
 
-def _built(spec: ZooSpec, todo: list[ChunkPlan], out: Path, workers: int) -> Iterator[ChunkPlan]:
-    """Build chunks and give each back when its shard is written."""
-    if workers <= 1 or len(todo) <= 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            for plan in todo:
-                build_chunk(spec, plan, out)
-                yield plan
-        finally:
-            torch.set_num_threads(threads)
-        return
-    for deaths in range(MAX_DEATHS + 1):
-        try:
-            for plan in _pooled(spec, todo, out, min(workers, len(todo))):
-                todo = [other for other in todo if other != plan]
-                yield plan
-            return
-        except BrokenProcessPool:
-            if deaths == MAX_DEATHS:
-                raise ZooError(
-                    f"{shown(out, 300)}: a worker died {MAX_DEATHS + 1} times (out of memory?); "
-                    f"{len(todo)} chunks are missing, run again with fewer workers"
-                ) from None
+def _engine(name: EngineName, workers: int, address: str | None) -> Engine:
+    """The engine of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name == "ray":
+        return RayEngine(workers, address)
+    if name != "local" or address is not None:
+        raise InputError(f"engine {name!r} with address {address!r}: expected local, or ray with or without an address")
+    return InlineEngine() if workers <= 1 else LocalEngine(workers)
 
 
-def _pooled(spec: ZooSpec, todo: list[ChunkPlan], out: Path, workers: int) -> Iterator[ChunkPlan]:
-    """`_built` by processes of one thread each."""
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        plans: dict[Future[str], ChunkPlan] = {pool.submit(build_chunk, spec, plan, out): plan for plan in todo}
-        waiting = set(plans)
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-                yield plans[future]
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-    pool.shutdown()
+def _make(job: Job, todo: Sequence[ChunkPlan], engine: Engine, progress: bool) -> Tally:
+    """Have the chunks made, and count."""
+    tally = Tally(job.spec, matmul_ceiling() if todo else 0.0)
+    if not todo:
+        return tally
+    with bar_of(sum(map(len, todo)), progress) as bar, closing(engine.run(job, todo)) as events:
+        for event in events:
+            tally.add(event)
+            bar.set_postfix_str(tally.postfix(), refresh=False)
+            bar.update(tally.targets - bar.n)
+    return tally
 
 
-def _start_worker() -> None:
-    """One thread; the parent alone answers Ctrl-C; the worker ends when its parent is gone."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def end_with_parent() -> None:
-            connection.wait([sentinel])
-            os._exit(1)
-
-        threading.Thread(target=end_with_parent, daemon=True).start()
+def _given_up(plans: Sequence[ChunkPlan], out: Path) -> str:
+    """The error of a build that is finished but for some chunks."""
+    ids = "; ".join(f"{plan.name} ({plan.ids()[0]} to {plan.ids()[-1]})" for plan in plans[:3])
+    more = f" and {len(plans) - 3} more" if len(plans) > 3 else ""
+    return (
+        f"{shown(out, 300)}: {len(plans)} chunk(s) are missing, as every worker that had one died (out of memory?): "
+        f"{ids}{more}; all others are there, run again with fewer workers"
+    )

@@ -4,50 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from tracr_tasks.errors import InputError
 from tracr_tasks.transformer import TargetConfig, Weights
 from zoo.flowchart import Flowchart
-from zoo.rows import ZooRow
+from zoo.rows import Failure, ZooRow
 from zoo.sampling import sample_flowchart
-from zoo.shard import Failure, family_of, flatten, row_sha256, write_shard
-from zoo.spec import REGIMES, ZooSpec
+from zoo.shard import Member, family_of, flatten, row_sha256
+from zoo.spec import ZooSpec
 from zoo.split import draw_of_splits, split_of
 from zoo.stack import initial_params, member_weights, target_config
 from zoo.target import Vocab
 from zoo.train import train_stack
 
-Member = tuple[ZooRow, TargetConfig, Float[np.ndarray, " _"]]
-"""A finished target: index row, architecture, flat weights."""
+TRIED = 3
+"""Seeds for which no flowchart may be found before the spec is refused."""
 
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """Targets `start` to `stop` of a regime."""
+    """Targets `start` to `stop` of one part and regime."""
 
     regime: str
     number: int
+    """Of the chunk within its part and regime."""
     start: int
     stop: int
+    part: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What the names of the chunk and of its targets begin with."""
+        return stem_of(self.part, self.regime)
 
     @property
     def name(self) -> str:
-        """Of the shard."""
-        return f"{self.regime}-{self.number:05d}"
+        """Of its shard."""
+        return f"{self.stem}-{self.number:05d}"
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
     def ids(self) -> list[str]:
         """Of its targets."""
-        return [f"{self.regime}-{i:06d}" for i in range(self.start, self.stop)]
+        return [f"{self.stem}-{i:06d}" for i in range(self.start, self.stop)]
 
     def seeds(self, spec: ZooSpec) -> list[int]:
-        """One seed a target; it depends on the spec's seed, the regime and the target's number only."""
-        return [seed_of(spec.seed, self.regime, i) for i in range(self.start, self.stop)]
+        """One seed a target; it depends on the spec's seed, part, regime and the target's number only."""
+        return [seed_of(spec.seed, self.stem, i) for i in range(self.start, self.stop)]
 
 
 @dataclass(frozen=True)
@@ -65,42 +75,39 @@ class Facts:
     labels: dict[str, Any]
 
 
-def seed_of(seed: int, regime: str, number: int) -> int:
+def stem_of(part: str, regime: str) -> str:
+    """Part and regime as one word: "trained", "long-trained"."""
+    return f"{part}-{regime}" if part else regime
+
+
+def seed_of(seed: int, stem: str, number: int) -> int:
     """A 63-bit seed."""
-    digest = hashlib.sha256(f"{seed}:{regime}:{number}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{stem}:{number}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def plan_chunks(spec: ZooSpec) -> list[ChunkPlan]:
-    """Every chunk of a zoo, in the order of the index."""
-    return [
-        ChunkPlan(regime, number, start, min(start + spec.chunk, spec.count(regime)))
-        for regime in REGIMES
-        for number, start in enumerate(range(0, spec.count(regime), spec.chunk))
-    ]
+    """Every chunk of a zoo, in the order of the index. None reaches over a number at which a build once ended."""
+    out = []
+    for part, regime, count in spec.counts():
+        once = spec.growth.ends.get(stem_of(part, regime), ()) if spec.growth else ()
+        bounds = [0, *(end for end in once if end < count), count]
+        spans = [
+            (start, min(start + spec.chunk, high))
+            for low, high in pairwise(bounds)
+            for start in range(low, high, spec.chunk)
+        ]
+        out += [ChunkPlan(regime, number, start, stop, part) for number, (start, stop) in enumerate(spans)]
+    return out
 
 
-def build_chunk(spec: ZooSpec, plan: ChunkPlan, directory: Path) -> str:
-    """Make a chunk's targets, write its shard, and return its name."""
-    maker: Callable[[ZooSpec, ChunkPlan], tuple[list[Member], list[Failure]]]
-    if plan.regime == "compiled":
-        from zoo.compiled import make_compiled
+def make_chunk(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
+    """A chunk's targets, and what could not be made."""
+    makers: Mapping[str, Callable[[ZooSpec, ChunkPlan], tuple[list[Member], list[Failure]]]]
+    from zoo.compiled import make_compiled
 
-        maker = make_compiled
-    else:
-        maker = make_trained if plan.regime == "trained" else make_untrained
-    members, failures = maker(spec, plan)
-    write_shard(directory, plan.name, spec.hash(), list(placed(members)), failures)
-    return plan.name
-
-
-def placed(members: Sequence[Member]) -> Iterator[Member]:
-    """Number each member's row within the matrix of its family."""
-    count: dict[str, int] = {}
-    for row, config, flat in members:
-        at = count.setdefault(row.family, 0)
-        count[row.family] += 1
-        yield replace(row, row=at), config, flat
+    makers = {"compiled": make_compiled, "trained": make_trained, "untrained": make_untrained}
+    return makers[plan.regime](spec, plan)
 
 
 def member_of(
@@ -132,6 +139,7 @@ def member_of(
         n_params=len(flat),
         sha256=sha256,
         labels=facts.labels,
+        part=plan.part,
     )
     return row, config, flat
 
@@ -144,25 +152,62 @@ def sorted_out(made: Sequence[Member | Failure]) -> tuple[list[Member], list[Fai
 
 def make_trained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
     """Flowcharts, learned as one stack."""
-    seeds = plan.seeds(spec)
-    charts = [
-        draw_of_splits(lambda at: sample_flowchart(at, spec.flowcharts), _split_of_chart, seed, spec.splits)
-        for seed in seeds
-    ]
-    config = _config(spec, plan)
-    stack = train_stack(config, charts, seeds, spec.training)
-    made = []
-    for i, (target_id, seed, chart) in enumerate(zip(plan.ids(), seeds, charts, strict=True)):
+    recipe, config = spec.recipe(plan.part), config_of(spec, plan)
+    charts: list[tuple[str, int, Flowchart]] = []
+    failures = []
+    for target_id, seed in zip(plan.ids(), plan.seeds(spec), strict=True):
+        try:
+            charts.append((target_id, seed, _chart(recipe, seed)))
+        except InputError as problem:
+            failures.append(Failure(target_id, seed, str(problem)))
+    if not charts:
+        return [], failures
+    stack = train_stack(config, [chart for _, _, chart in charts], [seed for _, seed, _ in charts], recipe.training)
+    made: list[Member | Failure] = []
+    for i, (target_id, seed, chart) in enumerate(charts):
         facts = _flowchart_facts(chart, stack.records[i].to_json())
         made.append(member_of(plan, target_id, seed, config, member_weights(config, stack.params, i), facts))
-    return sorted_out(made)
+    members, diverged = sorted_out(made)
+    return members, failures + diverged
+
+
+def _chart(recipe: ZooSpec, seed: int) -> Flowchart:
+    """The first flowchart from a seed on that is of the splits wanted."""
+    return draw_of_splits(lambda at: sample_flowchart(at, recipe.flowcharts), _split_of_chart, seed, recipe.splits)
+
+
+def check_recipes(spec: ZooSpec) -> None:
+    """Refuse recipes that cannot give a program, before anything is built.
+
+    Raises:
+        InputError: a field or value that the sampler of programs refuses, or flowcharts that there are not.
+    """
+    from zoo.compiled import sampler_config
+
+    for part, regime, _ in spec.counts():
+        recipe = spec.recipe(part)
+        if regime == "compiled":
+            sampler_config(recipe)
+        if regime == "trained":
+            _try_flowcharts(recipe)
+
+
+def _try_flowcharts(recipe: ZooSpec) -> None:
+    for seed in range(TRIED):
+        try:
+            sample_flowchart(seed, recipe.flowcharts)
+        except InputError:
+            if seed == TRIED - 1:
+                raise
+        else:
+            return
 
 
 def make_untrained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
     """Initial weights of the trained family and nothing else; their function is named by their own bytes."""
-    seeds, config = plan.seeds(spec), _config(spec, plan)
+    seeds, config = plan.seeds(spec), config_of(spec, plan)
     params = initial_params(config, seeds)
-    chart = spec.flowcharts
+    chart = spec.recipe(plan.part).flowcharts
     vocab = Vocab(("BOS", "PAD", *chart.vocab()), chart.answers())
     facts = Facts("none", "", json.dumps(chart.vocab()), vocab, chart.max_seq_len, False, "", "", {})
     made = [
@@ -176,7 +221,9 @@ def _split_of_chart(chart: Flowchart) -> str:
     return split_of(chart.function_hash(), chart.structure_hash())
 
 
-def _config(spec: ZooSpec, plan: ChunkPlan) -> TargetConfig:
+def config_of(spec: ZooSpec, plan: ChunkPlan) -> TargetConfig:
+    """Configuration of a chunk's trained or untrained targets."""
+    spec = spec.recipe(plan.part)
     chart = spec.flowcharts
     shape = spec.architectures[plan.number % len(spec.architectures)]
     return target_config(shape, chart.vocab_size, chart.n_answers, chart.max_seq_len)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracr_tasks.errors import InputError, ZooError
-from zoo.chunks import ChunkPlan, Facts, Member, member_of, sorted_out
+from zoo.chunks import ChunkPlan, Facts, member_of, sorted_out
 from zoo.files import regular_file, shown
 from zoo.padding import layer_sizes, pad_layers
-from zoo.shard import Failure
+from zoo.rows import Failure
+from zoo.shard import Member
 from zoo.spec import ZooSpec
 from zoo.split import draw_of_splits, split_of
 from zoo.target import Target, Vocab
@@ -29,12 +30,16 @@ def make_compiled(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Fa
     """Random programs, compiled. Layers are made alike for storage; `Zoo.target` gives the compiled shape back."""
     from tracr_tasks.sampler import sample_compiled
 
-    config = sampler_config(spec)
+    recipe = spec.recipe(plan.part)
+    config = sampler_config(recipe)
     made: list[Member | Failure] = []
     for target_id, seed in zip(plan.ids(), plan.seeds(spec), strict=True):
         try:
             compiled = draw_of_splits(
-                lambda at: sample_compiled(at, config), lambda c: split_of(c.program.function_hash()), seed, spec.splits
+                lambda at: sample_compiled(at, config),
+                lambda c: split_of(c.program.function_hash()),
+                seed,
+                recipe.splits,
             )
         except InputError as problem:
             made.append(Failure(target_id, seed, str(problem)))

