@@ -106,6 +106,20 @@ def test_padding_is_masked() -> None:
     assert all((row[:n] == n).all() for row, n in zip(answers, lengths, strict=True))
 
 
+def test_steep_steps_over_large_numbers_are_exact() -> None:
+    """Levels up to 50 that lie a thirtieth apart; a softmax over their one-hots must not see how they were rounded."""
+    text = """v1 = map(x + 0.5, tokens)
+    v3 = aggregate(select(tokens, tokens, !=), v1, default=0)
+    v6 = map(int(x), linear(11, -3, v1, v3))
+    out = numerical(aggregate(select(indices, v6, !=), v6, default=0))"""
+    compiled = compile_program(parse_program(text, DIGITS, 10))
+    ids, lengths = random_inputs(compiled.program, 400)
+    logits = forward(compiled.config, compiled.weights, token_ids(ids, lengths))[:, 1:, 0].numpy()
+    expected = compiled.program.run_batch(ids, lengths)
+    inside = np.arange(10) < lengths[:, None]
+    assert np.abs(logits[inside] - expected[inside].astype(float)).max() < 3e-4
+
+
 def test_float32_is_enough_at_length_100() -> None:
     compiled = compile_program(library_program("frac_prevs", max_seq_len=100))
     ids, lengths = random_inputs(compiled.program, 100)

@@ -44,7 +44,8 @@ def staircase(levels: list[float], heights: np.ndarray, gated: bool) -> Staircas
             continue
         steepness, middle = 2 / (x[i + 1] - x[i]), (x[i + 1] + x[i]) / 2
         slope += [steepness, steepness]
-        bias += [0.5 - steepness * middle, -0.5 - steepness * middle]
+        lower = on_grid(-0.5 - steepness * middle, steepness * np.abs(x).max())
+        bias += [lower + 1, lower]
         write += [rise, -rise]
     gate = [max(0.0, b) + 1 for b in bias]
     base = y[0] if len(y) else np.zeros(heights.shape[1])
@@ -58,3 +59,14 @@ def staircase(levels: list[float], heights: np.ndarray, gated: bool) -> Staircas
         np.array(gate),
         None if gated or not base.any() else base,
     )
+
+
+def on_grid(bias: float, largest: float) -> float:
+    """The bias as a multiple of the spacing of float32 numbers as large as what is added to it.
+
+    The two neurons of a step then round alike, and their difference is 1 and not 1 plus or minus a rounding error of
+    steep sums: 2e-4 where a step is 60 to the unit and the number 50, which a softmax at the temperature of a head
+    turned into an error of 3e-3 in a mean.
+    """
+    spacing = 2.0 ** (np.ceil(np.log2(max(1.0, largest + abs(bias)))) - 23)
+    return float(round(bias / spacing) * spacing)
