@@ -152,7 +152,7 @@ def read_tensor(path: Path, entry: TensorEntry) -> np.ndarray:
 
 def memory_map(path: Path, entry: TensorEntry) -> Float[np.ndarray, "rows n_params"]:
     """A float32 matrix of a file whose header was checked, read only where it is looked at."""
-    return np.memmap(path, dtype="<f4", mode="r", offset=entry.start, shape=entry.shape)
+    return np.memmap(path, dtype="<f4", mode="r", offset=entry.start, shape=entry.shape).view(np.ndarray)
 
 
 def write_atomic(path: Path, chunks: Sequence[bytes]) -> None:

@@ -78,6 +78,13 @@ def layout_of(config: TargetConfig) -> tuple[tuple[str, tuple[int, ...], int], .
     return tuple(out)
 
 
+@lru_cache(maxsize=1_024)
+def _cuts(config: TargetConfig) -> tuple[list[str], list[tuple[int, ...]], list[int]]:
+    """Names, shapes and sizes of the tensors in a flat row."""
+    layout = layout_of(config)
+    return [name for name, _, _ in layout], [shape for _, shape, _ in layout], [prod(shape) for _, shape, _ in layout]
+
+
 def row_length(config: TargetConfig) -> int:
     """Numbers in a flat row."""
     return sum(prod(shape) for shape in shapes(config).values())
@@ -90,9 +97,10 @@ def flatten(config: TargetConfig, weights: Weights) -> Float[np.ndarray, " n_par
 
 
 def unflatten(config: TargetConfig, row: Float[np.ndarray, " n_params"]) -> dict[str, Tensor]:
-    """The named tensors of a row, copied out of the file."""
-    flat = torch.from_numpy(np.array(row, dtype=np.float32))
-    return {name: flat[at : at + prod(shape)].view(shape) for name, shape, at in layout_of(config)}
+    """The named tensors of a row, as views of it; one that is mapped from a file is copied first."""
+    names, tensor_shapes, sizes = _cuts(config)
+    pieces = torch.from_numpy(np.require(row, np.float32, ["C", "W"])).split(sizes)
+    return {name: piece.view(shape) for name, shape, piece in zip(names, tensor_shapes, pieces, strict=True)}
 
 
 def row_sha256(row: Float[np.ndarray, " n_params"]) -> str:

@@ -80,6 +80,6 @@ def for_every_kind() -> tuple[Architecture, TrainConfig]:
     """Shape and recipe that learn the flowcharts of `flowchart_config.every_kind`.
 
     The defaults learn every kind but one: of 32 flowcharts that ask twice whether two positions are equal, 19% reach
-    99%. With these all of 16 do, and all of 32 of every kind.
+    99%. With these all of 16 do; of 96 flowcharts of every kind 98% reach 99%, and 97% reach 95% in each branch.
     """
     return Architecture(d_model=32, n_heads=8, d_mlp=64), TrainConfig(steps=600, lr=0.01)

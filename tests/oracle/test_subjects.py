@@ -31,7 +31,7 @@ def example(program: object) -> Example:
     return Example("x", NEUTRAL, labels, subject_of_program(program, 0))
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_a_renamed_target_does_what_its_renamed_flowchart_does(seed: int) -> None:
     chart = sample_flowchart(seed, every_kind())
