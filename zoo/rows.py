@@ -16,6 +16,7 @@ from tracr_tasks.errors import ZooError
 from zoo.files import regular_file, shown
 
 INDEX_FILE = "index.parquet"
+HOW_TO_REPAIR = "`weight-oracle zoo verify --repair` makes it again"
 FACTS_KEY = "zoo"
 """Of `IndexFacts` in the metadata of the parquet file."""
 LATER = ("part",)
@@ -167,11 +168,10 @@ def _read_table(directory: Path) -> Any:
     import pyarrow.parquet as pq
 
     path = directory / INDEX_FILE
+    if not path.exists():
+        raise ZooError(f"{shown(path, 300)}: no such file; {HOW_TO_REPAIR}")
     regular_file(path, ZooError)
     try:
         return pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as problem:
-        raise ZooError(
-            f"{shown(path, 300)}: not a readable index ({shown(problem)}); "
-            "`weight-oracle zoo verify --repair` makes it again"
-        ) from None
+        raise ZooError(f"{shown(path, 300)}: not a readable index ({shown(problem)}); {HOW_TO_REPAIR}") from None

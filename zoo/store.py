@@ -26,7 +26,7 @@ from zoo.files import memory_map, read_json, shown
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 from zoo.padding import crop_layers
-from zoo.rows import INDEX_FILE, ZooRow, content_hash, read_facts, read_index
+from zoo.rows import HOW_TO_REPAIR, INDEX_FILE, ZooRow, content_hash, read_facts, read_index
 from zoo.shard import SHARD_DIR, read_shard, row_sha256, shard_path, unflatten
 from zoo.spec import MAX_SPEC_BYTES, ZooSpec, spec_from_fields
 from zoo.target import Target, Vocab
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tracr_tasks.rasp import Program
 
 LAYOUT_FILE, SPEC_FILE = "layout.json", "spec.json"
-HOW_TO_REPAIR = "`weight-oracle zoo verify --repair` makes it again"
 
 
 class Zoo:

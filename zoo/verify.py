@@ -14,10 +14,10 @@ from tracr_tasks.errors import ProgramError, ZooError
 from tracr_tasks.exact import format_value
 from zoo.chunks import plan_chunks
 from zoo.flowchart import Flowchart, input_ids
-from zoo.rows import ZooRow
+from zoo.rows import HOW_TO_REPAIR, ZooRow
 from zoo.shard import Shard, damage, read_shard, shard_names, shard_path
 from zoo.split import split_of
-from zoo.store import HOW_TO_REPAIR, Zoo, program_of
+from zoo.store import Zoo, program_of
 from zoo.target import Target
 
 RUN_INPUTS = 512
