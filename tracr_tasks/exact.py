@@ -17,6 +17,7 @@ Value = int | float | str | bool | None
 Exact = int | Fraction | str | tuple[Any, ...] | None
 """The same inside the package; tuples are values of inner S-ops only."""
 
+NUMBER = (int, Fraction)
 LIMIT = 10**9
 """Numerators, denominators and lengths of strings beyond this make a program refused: they could grow for ever."""
 
@@ -53,9 +54,11 @@ def bounded(value: Exact) -> Exact:
     Raises:
         ProgramError: a number or a string has grown beyond `LIMIT`.
     """
-    if isinstance(value, str):
+    if type(value) is int:
+        too_big = not -LIMIT <= value <= LIMIT
+    elif isinstance(value, str):
         too_big = len(value) > 200
-    elif isinstance(value, int | Fraction):
+    elif isinstance(value, NUMBER):
         too_big = abs(value.numerator) > LIMIT or value.denominator > LIMIT
     else:
         too_big = False
@@ -75,7 +78,7 @@ def plain(value: Exact) -> Any:
 
 def is_number(value: Exact) -> bool:
     """Whether a value can be averaged."""
-    return isinstance(value, int | Fraction)
+    return type(value) is int or isinstance(value, NUMBER)  # asking a Fraction's class goes through abc, slowly
 
 
 def sort_key(value: Any) -> tuple[Any, ...]:

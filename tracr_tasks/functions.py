@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from tracr_tasks.errors import ProgramError, Reason
@@ -42,6 +42,8 @@ COMPARISON: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 CONSTANTS: dict[str, Exact] = {"none": None, "true": 1, "false": 0}
 MAX_TEXT = 10_000
+MAX_KNOWN = 1_000
+"""Values that one function remembers."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,18 @@ class Function:
         Raises:
             ProgramError: the function is not defined there (a division by zero, a sum of a number and a string, ...).
         """
-        if None in arguments:
-            return None
-        return call(_closure(self.text, self.params), arguments, self.text)
+        known = self._known
+        if arguments in known:
+            return known[arguments]
+        value = None if None in arguments else call(_closure(self.text, self.params), arguments, self.text)
+        if len(known) < MAX_KNOWN:
+            known[arguments] = value
+        return value
+
+    @cached_property
+    def _known(self) -> dict[tuple[Exact, ...], Exact]:
+        """Values that were asked for: a zoo's programs ask for the same ones again and again."""
+        return {}
 
 
 def call(closure: Closure, arguments: tuple[Exact, ...], text: str) -> Exact:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracr_tasks.errors import ProgramError, Reason
@@ -319,7 +319,8 @@ class Program:
         return function_hash(self)
 
 
-def vocabulary_reasons(vocab: Sequence[Value], max_seq_len: int) -> list[str]:
+@lru_cache(maxsize=256)
+def vocabulary_reasons(vocab: tuple[Value, ...], max_seq_len: int) -> tuple[str, ...]:
     """Why a vocabulary and a length cannot be a program's inputs; empty if they can."""
     names = [format_value(token) for token in vocab]
     reasons = [
@@ -334,7 +335,7 @@ def vocabulary_reasons(vocab: Sequence[Value], max_seq_len: int) -> list[str]:
         reasons.append("the vocabulary is empty")
     if max_seq_len < 1:
         reasons.append(f"max_seq_len must be 1 or more, not {max_seq_len}")
-    return reasons
+    return tuple(reasons)
 
 
 TOKENS = Tokens()

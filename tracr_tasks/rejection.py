@@ -58,9 +58,9 @@ def rejection(program: rasp.Program, config: SamplerConfig) -> str | None:
 
 def reason_of_operations(program: rasp.Program, valid: np.ndarray, results: list[Any]) -> str | None:
     """Whether an operation is idle: constant, or the same as an input or an earlier operation."""
-    pairs = valid[:, :, None] & valid[:, None, :]
+    pairs = valid[:, None] & valid[None]  # [query, key, batch]
     if program.causal:
-        pairs = np.tril(pairs)
+        pairs &= np.tril(np.ones(pairs.shape[:2], dtype=bool))[:, :, None]
     inputs = keys_of_inputs(program.vocab, program.max_seq_len)
     seen: set[Any] = set()
     for node, result in zip(program.nodes, results, strict=True):
@@ -82,13 +82,13 @@ def reason_of_output(output: Column, valid: np.ndarray, config: SamplerConfig) -
     """Whether the output is None too often or nearly constant."""
     codes, values = in_order(output, valid)
     is_none = codes == values.index(None) if None in values else np.zeros_like(valid)
-    lengths = valid.sum(1)
-    shares = is_none.sum(1) / lengths
+    lengths = valid.sum(0)
+    shares = is_none.sum(0) / lengths
     if is_none.sum() > config.max_none * valid.sum() or shares[lengths > 1].max(initial=0) > config.max_none:
         return "mostly none"
     if np.bincount(codes[valid]).max() > config.max_share * valid.sum():
         return "nearly constant"
-    if deviation(codes[valid.all(1)], values) < config.min_deviation:
+    if deviation(codes[:, valid.all(0)], values) < config.min_deviation:
         return "nearly constant"
     return None
 
@@ -98,7 +98,7 @@ def deviation(codes: np.ndarray, values: tuple[Exact, ...]) -> float:
     if not all(value is None or is_number(value) for value in values):
         return float("inf")
     numbers = np.array([0.0 if value is None else float(value) for value in values])  # type: ignore[arg-type]
-    return float(numbers[codes].std(0).sum())
+    return float(numbers[codes].std(1).sum())
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ text and one set of components. The order is that of a depth-first walk from the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tracr_tasks import rasp
@@ -79,6 +79,7 @@ def trace(output: rasp.Expression) -> tuple[Node, ...]:
     order: list[Node] = []
     places: dict[tuple[Any, ...], int] = {}
     seen: dict[int, int] = {}
+    parts_of: dict[int, Parts] = {}
     reasons: list[Reason] = []
     stack = [output]
     while stack:
@@ -86,9 +87,10 @@ def trace(output: rasp.Expression) -> tuple[Node, ...]:
         if id(expression) in seen:
             stack.pop()
             continue
-        op, parts, params = PARTS[type(expression)](expression)
-        missing = [part for part in parts if id(part) not in seen]
-        if missing:
+        if id(expression) not in parts_of:
+            parts_of[id(expression)] = PARTS[type(expression)](expression)
+        op, parts, params = parts_of[id(expression)]
+        if missing := [part for part in parts if id(part) not in seen]:
             stack += reversed(missing)
             if len(stack) > 2 * MAX_NODES:
                 raise ProgramError([Reason(None, f"a program of over {MAX_NODES} operations")])
@@ -122,10 +124,11 @@ def _named(order: list[Node]) -> tuple[Node, ...]:
     for place, node in enumerate(order):
         is_last = place == len(order) - 1
         if node.op in INPUTS and not is_last:
-            named.append(replace(node, name=node.op))
-            continue
-        count += 1
-        named.append(replace(node, name="out" if is_last else f"v{count}", line=count))
+            name, line = node.op, None
+        else:
+            count += 1
+            name, line = "out" if is_last else f"v{count}", count
+        named.append(Node(node.op, node.args, node.params, name, line, node.source_line))
     return tuple(named)
 
 

@@ -76,12 +76,9 @@ def merge_index(directory: Path) -> MergeReport:
 
 
 def layout_bytes(families: dict[str, TargetConfig]) -> bytes:
-    """The text of layout.json: the tensors of each family by name, shape and offset into a flat row."""
-    layout = {
-        name: {
-            "config": to_fields(config),
-            "tensors": [{"name": n, "shape": list(shape), "offset": at} for n, shape, at in layout_of(config)],
-        }
-        for name, config in sorted(families.items())
-    }
-    return (json.dumps(layout, indent=1) + "\n").encode()
+    """The text of layout.json, a line a family: its tensors by name, shape and offset into a flat row."""
+    lines = []
+    for name, config in sorted(families.items()):
+        tensors = [{"name": n, "shape": list(shape), "offset": at} for n, shape, at in layout_of(config)]
+        lines.append(f"{json.dumps(name)}: {json.dumps({'config': to_fields(config), 'tensors': tensors})}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -72,7 +72,7 @@ class ZooRow:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
-        return asdict(self)
+        return dict(vars(self))
 
     def function_key(self) -> tuple[str, str, str]:
         """Two targets of one zoo never have the same: part, regime and function."""

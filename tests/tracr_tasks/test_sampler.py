@@ -102,9 +102,9 @@ def test_accepted_programs_pass_every_check(seed: int, config: SamplerConfig) ->
 def assert_operations_differ(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> None:
     """Each S-op has two values and is no other, nor an input; each selector selects something, and is no other."""
     valid, results = run_nodes(program, ids, lengths)
-    pairs = valid[:, :, None] & valid[:, None, :]
-    pairs = np.tril(pairs) if program.causal else pairs
-    sops = [ids[valid].tolist(), np.nonzero(valid)[1].tolist()]
+    pairs = valid[:, None] & valid[None]  # [query, key, batch]
+    pairs = np.tril(pairs.T).T if program.causal else pairs
+    sops = [ids.T[valid].tolist(), np.nonzero(valid)[0].tolist()]
     sops[0] = [program.exact_vocab[i] for i in sops[0]]
     selectors = []
     for node, result in zip(program.nodes, results, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracr_tasks.compiler.facts import Term
+from tracr_tasks.compiler.facts import Term, distinct_rows
 from tracr_tasks.compiler.values import Inference
 from tracr_tasks.exact import Exact, is_number, plain
 from tracr_tasks.trace import Node
@@ -19,13 +19,13 @@ def features(term: Term) -> tuple[np.ndarray, np.ndarray]:
 
     Keys that are selected by the same queries share a feature, or queries that select the same keys do.
     """
-    by_key, key_group = np.unique(term.relation, axis=1, return_inverse=True)
-    by_query, query_group = np.unique(term.relation, axis=0, return_inverse=True)
-    key_used, query_used = by_key.any(0), by_query.any(1)
+    by_key, key_group = distinct_rows(term.relation.T)
+    by_query, query_group = distinct_rows(term.relation)
+    key_used, query_used = by_key.any(1), by_query.any(1)
     if key_used.sum() <= query_used.sum():
-        keys = np.eye(by_key.shape[1])[key_group.reshape(-1)][:, key_used]
-        return keys, by_key[:, key_used].astype(float)
-    queries = np.eye(by_query.shape[0])[query_group.reshape(-1)][:, query_used]
+        keys = np.eye(len(by_key))[key_group][:, key_used]
+        return keys, by_key[key_used].T.astype(float)
+    queries = np.eye(len(by_query))[query_group][:, query_used]
     return by_query[query_used].T.astype(float), queries
 
 

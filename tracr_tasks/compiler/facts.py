@@ -112,8 +112,19 @@ def mean_set(numbers: tuple[int, ...], scale: int, most: int) -> frozenset[tuple
         means.append(np.stack([sums, np.full_like(sums, scale * count)]))
     parts = np.concatenate(means, axis=1)
     parts = parts // np.gcd(parts[0], parts[1])
-    distinct = np.unique(parts, axis=1)
-    return None if distinct.shape[1] > MAX_VALUES else frozenset(zip(*distinct.tolist(), strict=True))
+    distinct = frozenset(zip(*parts.tolist(), strict=True))
+    return None if len(distinct) > MAX_VALUES else distinct
+
+
+def distinct_rows(relation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of a Bool[a, b], ascending, and the place of each row among them.
+
+    As `np.unique` along an axis, which takes ten times as long for small ones.
+    """
+    rows = [row.tobytes() for row in relation]
+    places = {row: place for place, row in enumerate(sorted(set(rows)))}
+    unique = np.frombuffer(b"".join(places), dtype=bool).reshape(len(places), relation.shape[1])
+    return unique, np.array([places[row] for row in rows], dtype=np.int64)
 
 
 def scaled(values: Sequence[Any]) -> tuple[int, list[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracr_tasks.compiler.facts import Fact, SelectorFact, Term, flat_codes, refusal
+from tracr_tasks.compiler.facts import Fact, SelectorFact, Term, distinct_rows, flat_codes, refusal
 from tracr_tasks.compiler.tables import MAX_PAIRS, Tables
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.exact import Exact
@@ -133,7 +133,7 @@ class Selectors(Tables):
         can_occur = known[at] == flat
         meets = np.zeros((len(known), len(self.facts[sop].values)), dtype=np.int64)
         meets[at[can_occur], np.array(values)[can_occur]] = 1
-        chosen = np.unique(term.relation, axis=0)
+        chosen, _ = distinct_rows(term.relation)
         is_bounded = self.is_injective(term.keys)
         most = 1 if self.is_uniform(term, sop) else most
         groups = {

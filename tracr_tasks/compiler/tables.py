@@ -8,10 +8,12 @@ common base are so known to move together: x * y over tokens and tokens + 1 has 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from tracr_tasks.batch import distinct
 from tracr_tasks.compiler.facts import Fact, along, refusal
 from tracr_tasks.exact import Exact
 from tracr_tasks.rasp import Program
@@ -40,7 +42,7 @@ class Tables:
             raise refusal("an argument has too many values to be enumerated")
         bases = tuple(sorted({b for fact in facts for b in fact.bases}))
         shape = tuple(len(self.facts[b].values) for b in bases)
-        if np.prod(shape, dtype=np.float64) > MAX_GRID:
+        if prod(shape) > MAX_GRID:
             return None
         codes = []
         for fact in facts:
@@ -69,7 +71,7 @@ class Tables:
         sizes = [len(self.facts[place].values or ()) for place in places]
         grid = self.grid(places)
         if grid is None:
-            if np.prod(sizes, dtype=np.float64) > MAX_PAIRS:
+            if prod(sizes) > MAX_PAIRS:
                 raise refusal("too many combinations of values")
             return [codes.reshape(-1).tolist() for codes in np.indices(sizes)]
         _, codes, possible = grid
@@ -78,7 +80,7 @@ class Tables:
         key = np.zeros(int(possible.sum()), dtype=np.int64)
         for size, code in zip(sizes, codes, strict=True):
             key = key * size + code[possible]
-        return [part.tolist() for part in np.unravel_index(np.unique(key), sizes)]
+        return [part.tolist() for part in np.unravel_index(distinct(key, prod(sizes)), sizes)]
 
     def is_injective(self, places: Sequence[int]) -> bool:
         """Whether the values of one of these S-ops surely differ at different positions."""
@@ -97,7 +99,7 @@ class Tables:
                 if b not in self.injective:
                     continue
                 row = np.broadcast_to(along(range(shape[axis]), axis, shape), shape).reshape(-1)[possible]
-                pairs = np.unique(np.stack([codes[possible], row]), axis=1)
-                if len(np.unique(pairs[0])) == pairs.shape[1]:
+                pairs = np.unique(codes[possible] * shape[axis] + row)
+                if len(np.unique(pairs // shape[axis])) == len(pairs):
                     return True
         return False

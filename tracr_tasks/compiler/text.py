@@ -30,7 +30,7 @@ def compile_text(
 
 def _refused_by_the_compiler(read: ReadText) -> Iterator[Reason]:
     """Why value inference refuses lines that could be read, over the tokens that a vocabulary may hold."""
-    allowed = [token for token in dict.fromkeys(read.vocab or ()) if not rasp.vocabulary_reasons([token], 1)]
+    allowed = [token for token in dict.fromkeys(read.vocab or ()) if not rasp.vocabulary_reasons((token,), 1)]
     if not allowed or read.max_seq_len is None or read.max_seq_len < 1:
         return
     for found in read.names.values():
