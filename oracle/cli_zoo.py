@@ -35,6 +35,8 @@ class ZooBuildConfig:
     """Where targets are made: processes of this machine, or a Ray cluster. The zoo is the same."""
     address: str | None = None
     """Of the Ray cluster, as in auto or ray://host:10001; one is started on this machine if not given."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where targets are trained; auto is the GPU if there is one, whose weights differ from a CPU's by rounding."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def run_zoo_build(config: ZooBuildConfig) -> None:
         progress=sys.stderr.isatty(),
         engine=config.engine,
         address=config.address,
+        device=config.device,
     )
     say("\n  ".join([f"{config.out}: {report.targets} targets", *report.lines()]))
 

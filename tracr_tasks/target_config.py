@@ -38,8 +38,8 @@ class TargetConfig:
     """Whether a position sees later ones."""
     eps: float = 1e-5
     """Added to the variance by the normalisation."""
-    read_out: Literal["all", "first"] = "all"
-    """Where the answer is read: at every position after BOS, or at BOS only (one answer a sequence)."""
+    read_out: Literal["all", "first", "last"] = "all"
+    """Where answers are read: at every position after BOS, or one a sequence, at BOS or at its last token."""
     output: Literal["categorical", "numerical"] = "categorical"
     """Arg-max over the output vocabulary, or the single logit as a number."""
     pad_token: int | None = None

@@ -13,9 +13,10 @@ from pathlib import Path
 from tracr_tasks.errors import InputError, ZooError
 from zoo.chunks import ChunkPlan, check_recipes, plan_chunks
 from zoo.claim import check_room, claimed, is_done
+from zoo.engine_gpu import GpuEngine, device_of
 from zoo.engine_local import LocalEngine
 from zoo.engine_ray import RayEngine
-from zoo.engines import Engine, EngineName, InlineEngine, Job
+from zoo.engines import DeviceName, Engine, EngineName, InlineEngine, Job
 from zoo.files import shown
 from zoo.merge import merge_index
 from zoo.progress import Tally, bar_of, matmul_ceiling
@@ -69,9 +70,10 @@ def build_zoo(
     progress: bool = True,
     engine: EngineName = "local",
     address: str | None = None,
+    device: DeviceName = "auto",
 ) -> Zoo:
     """Build a zoo as `build` does, and open it."""
-    build(spec, out, workers=workers, progress=progress, engine=engine, address=address)
+    build(spec, out, workers=workers, progress=progress, engine=engine, address=address, device=device)
     return Zoo.open(out)
 
 
@@ -83,6 +85,7 @@ def build(
     progress: bool = True,
     engine: EngineName = "local",
     address: str | None = None,
+    device: DeviceName = "auto",
 ) -> BuildReport:
     """Build a zoo in the folder `out`, finish one, or add to one. The same spec gives the same bytes.
 
@@ -93,6 +96,7 @@ def build(
         progress: show a bar on standard error.
         engine: "local", or "ray" for a Ray cluster.
         address: of the Ray cluster; one is started on this machine if not given.
+        device: where stacks are trained; "auto" is the GPU if there is one and the engine is local.
 
     Raises:
         ZooError: the folder holds something else or another spec, is being built, cannot be written to or has too
@@ -106,7 +110,7 @@ def build(
         with claimed(out, spec) as settled:
             todo = [plan for plan in plan_chunks(settled) if not is_done(settled, plan, out)]
             check_room(settled, todo, out)
-            tally = _make(Job(settled, out), todo, _engine(engine, min(workers, len(todo)), address), progress)
+            tally = _make(Job(settled, out), todo, _engine(engine, min(workers, len(todo)), address, device), progress)
             merged = merge_index(out)
     except OSError as problem:
         reason = problem.strerror or str(problem)
@@ -129,16 +133,20 @@ def build(
     )
 
 
-def _engine(name: EngineName, workers: int, address: str | None) -> Engine:
+def _engine(name: EngineName, workers: int, address: str | None, device: DeviceName) -> Engine:
     """The engine of a name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or not with such a device.
     """
-    if name == "ray":
+    if name == "ray" and device != "cuda":
         return RayEngine(workers, address)
+    if name == "ray":
+        raise InputError("engine ray with device cuda: expected cpu or auto, as its tasks train on CPUs")
     if name != "local" or address is not None:
         raise InputError(f"engine {name!r} with address {address!r}: expected local, or ray with or without an address")
+    if device_of(device) == "cuda":
+        return GpuEngine(workers)
     return InlineEngine() if workers <= 1 else LocalEngine(workers)
 
 

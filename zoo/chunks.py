@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from zoo.stack import initial_params, member_weights, target_config
 from zoo.target import Vocab
 from zoo.train import train_stack
 
+Device = Literal["cpu", "cuda"]
+"""Where stacks are trained."""
 TRIED = 3
 """Seeds for which no flowchart may be found before the spec is refused."""
 
@@ -101,13 +103,13 @@ def plan_chunks(spec: ZooSpec) -> list[ChunkPlan]:
     return out
 
 
-def make_chunk(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
-    """A chunk's targets, and what could not be made."""
-    makers: Mapping[str, Callable[[ZooSpec, ChunkPlan], tuple[list[Member], list[Failure]]]]
+def make_chunk(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tuple[list[Member], list[Failure]]:
+    """A chunk's targets, and what could not be made; those that are trained are trained on `device`."""
     from zoo.compiled import make_compiled
 
-    makers = {"compiled": make_compiled, "trained": make_trained, "untrained": make_untrained}
-    return makers[plan.regime](spec, plan)
+    if plan.regime == "trained":
+        return make_trained(spec, plan, device)
+    return make_compiled(spec, plan) if plan.regime == "compiled" else make_untrained(spec, plan)
 
 
 def member_of(
@@ -150,7 +152,7 @@ def sorted_out(made: Sequence[Member | Failure]) -> tuple[list[Member], list[Fai
     return [item for item in made if not isinstance(item, Failure)], failures
 
 
-def make_trained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Failure]]:
+def make_trained(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tuple[list[Member], list[Failure]]:
     """Flowcharts, learned as one stack."""
     recipe, config = spec.recipe(plan.part), config_of(spec, plan)
     charts: list[tuple[str, int, Flowchart]] = []
@@ -162,10 +164,12 @@ def make_trained(spec: ZooSpec, plan: ChunkPlan) -> tuple[list[Member], list[Fai
             failures.append(Failure(target_id, seed, str(problem)))
     if not charts:
         return [], failures
-    stack = train_stack(config, [chart for _, _, chart in charts], [seed for _, seed, _ in charts], recipe.training)
+    seeds = [seed for _, seed, _ in charts]
+    stack = train_stack(config, [chart for _, _, chart in charts], seeds, recipe.training, device)
     made: list[Member | Failure] = []
     for i, (target_id, seed, chart) in enumerate(charts):
-        facts = _flowchart_facts(chart, stack.records[i].to_json())
+        labels = stack.records[i].to_json() | ({} if device == "cpu" else {"device": device})
+        facts = _flowchart_facts(chart, labels)
         made.append(member_of(plan, target_id, seed, config, member_weights(config, stack.params, i), facts))
     members, diverged = sorted_out(made)
     return members, failures + diverged

@@ -19,7 +19,7 @@ from typing import Any
 
 from tracr_tasks.errors import InputError
 from zoo.chunks import ChunkPlan
-from zoo.engines import Done, Engine, Events, Job, Lost, Todo, build_chunk
+from zoo.engines import Done, Engine, Events, Job, Lost, Todo, build_chunk, keep_memory
 
 PATIENCE = 2.0
 """Seconds that a worker has to end before it is killed."""
@@ -125,6 +125,7 @@ def _work(job: Job, pipe: Any) -> None:
     """A worker's life: make the chunks that come through the pipe until it closes."""
     os.environ["OMP_NUM_THREADS"] = "1"
     _end_with_parent()
+    keep_memory()
     while True:
         try:
             plan = pipe.recv()

@@ -20,7 +20,7 @@ from typing import Any
 
 from tracr_tasks.errors import ZooError
 from zoo.chunks import ChunkPlan
-from zoo.engines import Done, Engine, Events, Job, Lost, Todo, made_files
+from zoo.engines import Done, Engine, Events, Job, Lost, Todo, keep_memory, made_files
 from zoo.files import shown
 from zoo.shard import write_chunk
 
@@ -97,9 +97,15 @@ def _own_handler(number: signal.Signals) -> Iterator[None]:
             signal.signal(number, before)
 
 
+def _made(job: Job, plan: ChunkPlan) -> tuple[Done, dict[str, list[bytes]]]:
+    """What a task does."""
+    keep_memory()
+    return made_files(job, plan)
+
+
 def _run(ray: Any, job: Job, todo: Todo) -> Iterator[Done | Lost]:
     """Keep the cluster's CPUs busy and write what comes back."""
-    task = ray.remote(made_files).options(num_cpus=1, max_retries=0)
+    task = ray.remote(_made).options(num_cpus=1, max_retries=0)
     shared = ray.put(job)
     pending: dict[Any, ChunkPlan] = {}
     while todo.waiting or pending:

@@ -63,12 +63,15 @@ class Lessons:
         """Whether some model has inputs of its own."""
         return any(len(lesson.own) for lesson in self.each)
 
-    def place(self, index: Int[Tensor, "model draw"]) -> Int[Tensor, "model draw"]:
-        """Rows of `inputs` for what each lesson drew: its own inputs come after those of the models before it."""
+    def place(
+        self, index: Int[Tensor, "model draw"], models: Int[Tensor, " model"] | None = None
+    ) -> Int[Tensor, "model draw"]:
+        """Rows of `inputs` for what some lessons drew, all if not told which: the own inputs of each come in turn."""
         if not self.has_own:
             return index
         own = np.array([len(lesson.own) for lesson in self.each])
-        skip = torch.from_numpy(np.cumsum(own) - own)[:, None]
+        skip = torch.from_numpy(np.cumsum(own) - own)
+        skip = (skip if models is None else skip[models])[:, None].to(index.device)
         return index + skip * (index >= self.each[0].uniform)
 
 

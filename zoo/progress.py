@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from tracr_tasks.transformer import TargetConfig
 from zoo.chunks import ChunkPlan, config_of
 from zoo.engines import Done, Lost, one_thread
 from zoo.spec import ZooSpec
+from zoo.stack import training_flops
 
 MATMUL_SIZE = 384
 """Of the square matrices: large enough for full speed, small enough for the cache (256 to 512 were within 3%)."""
@@ -30,24 +30,6 @@ def matmul_ceiling() -> float:
             torch.mm(a, b)
             best = min(best, time.perf_counter() - now)
     return 2 * MATMUL_SIZE**3 / best / 1e9
-
-
-def training_flops(config: TargetConfig, steps: int, batch: int) -> float:
-    """Operations that training a target takes, by its shape: three forward passes a sequence (one forward, two back).
-
-    The answer is read at the first position, so the last layer's queries, output and neurons are needed there only.
-    Table look-ups, norms and the optimizer are left out.
-    """
-    c, positions = config, config.n_ctx
-    heads = c.n_heads * c.d_head
-    total = 0.0
-    for layer in range(c.n_layers):
-        read = 1 if layer == c.n_layers - 1 else positions
-        total += 2 * 2 * c.d_model * heads * positions  # keys and values
-        total += 2 * 2 * c.d_model * heads * read  # queries and output
-        total += 2 * 2 * heads * positions * read  # scores and mixing
-        total += 2 * 2 * c.d_model * c.d_mlp * read
-    return 3 * (total + 2 * c.d_model * c.d_vocab_out) * steps * batch
 
 
 @dataclass
@@ -84,8 +66,7 @@ class Tally:
         self.failures.update(failure.reason for failure in event.failures)
         if event.plan.regime == "trained":
             training = self.spec.recipe(event.plan.part).training
-            one = training_flops(config_of(self.spec, event.plan), training.steps, training.batch)
-            self.flops += one * len(event.plan)
+            self.flops += training_flops(config_of(self.spec, event.plan), event.updates, training.batch)
             self.seconds += event.seconds
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tracr_tasks.errors import ZooError
-from zoo.chunks import ChunkPlan, make_chunk, plan_chunks
+from zoo.chunks import ChunkPlan, Device, make_chunk, plan_chunks
+from zoo.engine_gpu import device_of
 from zoo.engines import one_thread
 from zoo.files import shown
 from zoo.shard import Member
@@ -24,7 +25,7 @@ def rebuild(zoo: Zoo, target_id: str) -> Target:
         ZooError: no such target, or the weights made now are not those in the zoo (another version or processor).
     """
     row = zoo.row(target_id)
-    again, config, flat = remake(zoo.spec, target_id)
+    again, config, flat = remake(zoo.spec, target_id, row.labels.get("device", "cpu"))
     if again.sha256 != row.sha256:
         raise ZooError(
             f"{shown(zoo.directory, 300)}: '{target_id}' made again has sha256 {again.sha256[:12]}, expected "
@@ -33,15 +34,17 @@ def rebuild(zoo: Zoo, target_id: str) -> Target:
     return target_of_row(again, config, flat)
 
 
-def remake(spec: ZooSpec, target_id: str) -> Member:
-    """Row, architecture and flat weights of one target of a spec.
+def remake(spec: ZooSpec, target_id: str, device: Device = "cpu") -> Member:
+    """Row, architecture and flat weights of one target of a spec, trained on `device` if it is trained.
 
     Raises:
         ZooError: the spec has no such target, or it could not be made.
+        InputError: there is no such device.
     """
+    device = device_of(device)
     plan = plan_of(spec, target_id)
     with one_thread():
-        members, failures = make_chunk(spec, plan)
+        members, failures = make_chunk(spec, plan, device)
     for failure in failures:
         if failure.id == target_id:
             raise ZooError(f"'{shown(target_id)}' could not be made: {failure.reason}")

@@ -1,12 +1,14 @@
 """Many small targets run at once: every tensor has a leading `model` axis, every product is a batched one.
 
-The same function as `tracr_tasks.transformer.forward` at position 0, for inputs of one full length (BOS first, no PAD)
-and for targets whose only biases are those of the neurons. Only what BOS needs is computed in the last layer.
+The same function as `tracr_tasks.transformer.forward` where the answer is read (at BOS, or under causal attention at
+the last token), for inputs of one full length (BOS first, no PAD) and for targets whose only biases are those of the
+neurons and norms. The last layer is computed there only.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from tracr_tasks.transformer import TargetConfig, shapes
+from tracr_tasks.transformer import TargetConfig, activation, shapes
 from zoo.training_config import Architecture
 
 N_SPECIAL = 2
@@ -28,6 +30,7 @@ Params = dict[str, Tensor]
 
 def target_config(architecture: Architecture, vocab_size: int, n_answers: int, max_seq_len: int) -> TargetConfig:
     """Configuration of a trained target."""
+    norm, causal = architecture.normalization_type, architecture.attention_dir == "causal"
     return TargetConfig(
         d_model=architecture.d_model,
         n_layers=architecture.n_layers,
@@ -37,28 +40,48 @@ def target_config(architecture: Architecture, vocab_size: int, n_answers: int, m
         n_ctx=max_seq_len + 1,
         d_vocab=vocab_size + N_SPECIAL,
         d_vocab_out=n_answers,
-        normalization_type="RMSPre",
-        read_out="first",
+        act_fn=cast(Any, architecture.act_fn),
+        normalization_type=None if norm == "none" else cast(Any, norm),
+        attention_dir=cast(Any, architecture.attention_dir),
+        read_out="last" if causal else "first",
         pad_token=1,
     )
 
 
+def training_flops(config: TargetConfig, steps: int, batch: int) -> float:
+    """Operations that training a target takes, by its shape: three forward passes a sequence (one forward, two back).
+
+    The last layer's queries, output and neurons are needed only where the answer is read. Table look-ups, norms and the
+    optimizer are left out.
+    """
+    c, positions = config, config.n_ctx
+    heads = c.n_heads * c.d_head
+    total = 0.0
+    for layer in range(c.n_layers):
+        read = 1 if layer == c.n_layers - 1 else positions
+        total += 2 * 2 * c.d_model * heads * positions  # keys and values
+        total += 2 * 2 * c.d_model * heads * read  # queries and output
+        total += 2 * 2 * heads * positions * read  # scores and mixing
+        total += 2 * 2 * c.d_model * c.d_mlp * read
+    return 3 * (total + 2 * c.d_model * c.d_vocab_out) * steps * batch
+
+
 def is_trained(name: str) -> bool:
-    """Whether a tensor is trained: all matrices and the neurons' biases; the other biases stay zero."""
-    return name.rsplit(".", 1)[1].startswith("W_") or name.endswith(".b_in")
+    """Whether a tensor is trained: all matrices, norms and the neurons' biases; the other biases stay zero."""
+    return name.rsplit(".", 1)[1].startswith("W_") or name.endswith((".b_in", ".w", ".b"))
 
 
 def initial_params(config: TargetConfig, seeds: list[int]) -> Params:
     """Random weights, each model's from its own seed alone. The PAD row, which no input uses, is zero."""
     std = {"W_E": 0.3, "W_pos": 0.3, "W_O": 0.5 / math.sqrt(config.n_heads * config.d_head), "b_in": 0.0}
-    std |= {"W_out": 0.5 / math.sqrt(config.d_mlp)}
+    std |= {"W_out": 0.5 / math.sqrt(config.d_mlp), "w": 0.0, "b": 0.0}
     trained = {name: shape for name, shape in shapes(config).items() if is_trained(name)}
     rngs = [np.random.Generator(np.random.PCG64([seed, 0])) for seed in seeds]
     out = {}
     for name, shape in trained.items():
         scale = std.get(name.rsplit(".", 1)[1], 1 / math.sqrt(config.d_model))
         draws = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
-        out[name] = torch.from_numpy(draws * np.float32(scale))
+        out[name] = torch.from_numpy(draws * np.float32(scale)) + float(name.endswith(".w"))
     out["embed.W_E"][:, 1] = 0
     return out
 
@@ -71,14 +94,28 @@ def member_weights(config: TargetConfig, params: Params, member: int) -> dict[st
     return out
 
 
-def rms(x: Float[Tensor, "... d_model"], eps: float) -> Float[Tensor, "... d_model"]:
-    """RMSNorm without gain."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+def normalised(
+    config: TargetConfig, params: Params, name: str, x: Float[Tensor, "model row d_model"]
+) -> Float[Tensor, "model row d_model"]:
+    """What is read of x through the norm called `name`."""
+    kind = config.normalization_type
+    if kind is None:
+        return x
+    if kind in ("LN", "LNPre"):
+        x = x - x.mean(-1, keepdim=True)
+    x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + config.eps)
+    x = x * params[f"{name}.w"][:, None] if kind in ("LN", "RMS") else x
+    return x + params[f"{name}.b"][:, None] if kind == "LN" else x
+
+
+def answer_position(config: TargetConfig) -> slice:
+    """The position that the answer is read at: BOS, or the last one."""
+    return slice(0, 1) if config.read_out == "first" else slice(-1, None)
 
 
 def codes(ids: Int[Tensor, "... seq"], vocab_size: int) -> Int[Tensor, "... pos"]:
     """Number of each (position, token) pair, BOS as 0; `ids` are token indices without BOS."""
-    steps = torch.arange(ids.shape[-1]) * vocab_size + 1
+    steps = torch.arange(ids.shape[-1], device=ids.device) * vocab_size + 1
     return functional.pad(ids + steps, (1, 0))
 
 
@@ -92,32 +129,32 @@ def read_in(config: TargetConfig, params: Params) -> Float[Tensor, "model code d
 def forward_codes(
     config: TargetConfig, params: Params, inputs: Int[Tensor, "model batch pos"]
 ) -> Float[Tensor, "model batch d_vocab_out"]:
-    """Logits at BOS of every model on its own inputs, given as codes."""
+    """The logits that are the answer of every model to its own inputs, given as codes."""
     n_models, batch, pos = inputs.shape
-    if config.n_layers == 1:
+    if config.n_layers == 1 and config.attention_dir == "bidirectional":
         table = read_in(config, params)
-        hot = torch.zeros(n_models, batch, table.shape[1]).scatter_(2, inputs, 1.0)
+        hot = torch.zeros(n_models, batch, table.shape[1], device=inputs.device).scatter_(2, inputs, 1.0)
         return one_layer(config, params, hot)
     index = inputs.flatten(1)[..., None].expand(-1, -1, config.d_model)
     x = read_in(config, params).gather(1, index).view(n_models, batch, pos, config.d_model)
     for layer in range(config.n_layers):
-        mixed = _attention(config, params, layer, x, only_first=layer == config.n_layers - 1)
-        x = x[:, :, : mixed.shape[2]] + mixed
+        queries = answer_position(config) if layer == config.n_layers - 1 else slice(None)
+        x = x[:, :, queries] + _attention(config, params, layer, x, queries)
         x = x + _mlp(config, params, layer, x.flatten(1, 2)).view_as(x)
-    return torch.bmm(rms(x[:, :, 0], config.eps), params["unembed.W_U"])
+    return torch.bmm(normalised(config, params, "ln_final", x[:, :, 0]), params["unembed.W_U"])
 
 
 def one_layer(
     config: TargetConfig, params: Params, hot: Float[Tensor, "model batch code"]
 ) -> Float[Tensor, "model batch d_vocab_out"]:
-    """`forward_codes` of one-layer models; `hot` is 1 at each code that an input has.
+    """`forward_codes` of one-layer models that answer at BOS; `hot` is 1 at each code that an input has.
 
     BOS asks the same query of every input, and a key or a value depends on the code alone. So softmax over positions is
     the quotient of two sums over the codes at hand: exp(score) times value, and exp(score).
     """
     n_models, n_codes = hot.shape[0], hot.shape[2]
     x = read_in(config, params)
-    read = rms(x, config.eps)
+    read = normalised(config, params, "blocks.0.ln1", x)
     q, k, v = (
         torch.einsum("mcd,mhdk->mhck", r, params[f"blocks.0.attn.W_{side}"])
         for side, r in (("Q", read[:, :1]), ("K", read), ("V", read))
@@ -130,22 +167,23 @@ def one_layer(
     mixed = (sums[..., :-1] / sums[..., -1:]).flatten(2)
     x = x[:, :1] + torch.bmm(mixed, params["blocks.0.attn.W_O"].flatten(1, 2))
     x = x + _mlp(config, params, 0, x)
-    return torch.bmm(rms(x, config.eps), params["unembed.W_U"])
+    return torch.bmm(normalised(config, params, "ln_final", x), params["unembed.W_U"])
 
 
 def _attention(
-    config: TargetConfig, params: Params, layer: int, x: Float[Tensor, "model batch pos d_model"], only_first: bool
+    config: TargetConfig, params: Params, layer: int, x: Float[Tensor, "model batch pos d_model"], queries: slice
 ) -> Float[Tensor, "model batch query d_model"]:
-    """What a layer's heads write at every position, or at the first only."""
+    """What a layer's heads write at the positions `queries`: all of them, or the one that the answer is read at."""
     n_models, batch = x.shape[:2]
-    read = rms(x, config.eps)
+    read = normalised(config, params, f"blocks.{layer}.ln1", x.flatten(1, 2)).view_as(x)
     sides = []
     for side in "QKV":
-        source = read[:, :, :1] if only_first and side == "Q" else read
+        source = read[:, :, queries] if side == "Q" else read
         matrix = params[f"blocks.{layer}.attn.W_{side}"].transpose(1, 2).flatten(2)
         flat = torch.bmm(source.flatten(1, 2), matrix)
         sides.append(flat.view(n_models * batch, -1, config.n_heads, config.d_head).transpose(1, 2))
-    mixed = functional.scaled_dot_product_attention(sides[0], sides[1], sides[2])
+    is_masked = config.attention_dir == "causal" and sides[0].shape[2] > 1  # the last position sees all
+    mixed = functional.scaled_dot_product_attention(sides[0], sides[1], sides[2], is_causal=is_masked)
     mixed = mixed.transpose(1, 2).reshape(n_models, -1, config.n_heads * config.d_head)
     out = torch.bmm(mixed, params[f"blocks.{layer}.attn.W_O"].flatten(1, 2))
     return out.view(n_models, batch, -1, config.d_model)
@@ -156,5 +194,6 @@ def _mlp(
 ) -> Float[Tensor, "model row d_model"]:
     """What a layer's neurons write."""
     at = f"blocks.{layer}.mlp."
-    hidden = torch.baddbmm(params[at + "b_in"][:, None], rms(x, config.eps), params[at + "W_in"]).relu()
+    read = normalised(config, params, f"blocks.{layer}.ln2", x)
+    hidden = activation(config, torch.baddbmm(params[at + "b_in"][:, None], read, params[at + "W_in"]))
     return torch.bmm(hidden, params[at + "W_out"])

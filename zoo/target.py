@@ -86,8 +86,10 @@ class Target:
         if self.config.read_out == "first":
             return [self._names(row[:1]) for row in logits]
         first, pad = len(self._start), self.config.pad_token
-        lengths = (ids[:, first:] != (-1 if pad is None else pad)).sum(1).tolist()
-        return [self._names(row[first : first + length]) for row, length in zip(logits, lengths, strict=True)]
+        ends = (first + (ids[:, first:] != (-1 if pad is None else pad)).sum(1)).tolist()
+        if self.config.read_out == "last":
+            return [self._names(row[end - 1 : end]) for row, end in zip(logits, ends, strict=True)]
+        return [self._names(row[first:end]) for row, end in zip(logits, ends, strict=True)]
 
     def _names(self, logits: Float[Tensor, "pos d_vocab_out"]) -> list[str]:
         """Names of the arg-max outputs, or the numbers of a numerical output."""

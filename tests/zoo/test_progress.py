@@ -6,10 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.chunks import ChunkPlan
 from zoo.engines import Done, Lost
-from zoo.progress import Tally, matmul_ceiling, training_flops
+from zoo.progress import Tally, matmul_ceiling
 from zoo.rows import Failure
 from zoo.spec import ZooSpec
-from zoo.stack import codes, forward_codes, initial_params, target_config
+from zoo.stack import codes, forward_codes, initial_params, target_config, training_flops
 from zoo.training_config import Architecture
 
 
@@ -36,10 +36,10 @@ def test_a_tally_counts() -> None:
     assert (tally.share, tally.postfix()) == (None, "failed 0")
     tally.add(Done(ChunkPlan("compiled", 0, 0, 5), 100.0))
     plan = ChunkPlan("trained", 0, 0, 10)
-    tally.add(Done(plan, 2.0, (Failure("trained-000003", 1, "nan"),)))
+    tally.add(Done(plan, 2.0, (Failure("trained-000003", 1, "nan"),), updates=2_000))
     tally.add(Lost(plan, "died", again=True))
     assert (tally.targets, tally.deaths, tally.given_up) == (15, 1, [])
-    flops = 10 * training_flops(target_config(Architecture(), 6, 6, 6), 240, 64)
+    flops = training_flops(target_config(Architecture(), 6, 6, 6), 2_000, 64)
     assert tally.share == pytest.approx(flops / 2.0 / 1e9)
     tally.add(Lost(plan, "died", again=False))
     assert tally.given_up == [plan]

@@ -13,8 +13,9 @@ from zoo.flowchart import input_ids
 from zoo.flowchart_config import FlowchartConfig
 from zoo.flowchart_parser import parse_flowchart
 from zoo.sampling import sample_flowchart
-from zoo.stack import codes, forward_codes, initial_params, member_weights, target_config
-from zoo.train import retry_seed, train_stack
+from zoo.stack import codes, forward_codes, initial_params, member_weights, target_config, training_flops
+from zoo.target import Target, Vocab
+from zoo.train import last_steps, retry_seed, train_stack
 from zoo.training_config import Architecture, TrainConfig, for_every_kind
 
 CHARTS = [sample_flowchart(seed, FlowchartConfig(4, 4, 4)) for seed in range(5)]
@@ -22,9 +23,31 @@ SEEDS = [11, 12, 13, 14, 15]
 QUICK = TrainConfig(steps=40, batch=32, eval_inputs=256)
 
 
+KINDS = [
+    ("RMSPre", "relu", "bidirectional"),
+    ("RMS", "gelu", "bidirectional"),
+    ("LNPre", "relu", "causal"),
+    ("LN", "gelu", "causal"),
+    ("LN", "relu", "bidirectional"),
+    ("none", "relu", "causal"),
+    ("none", "gelu", "bidirectional"),
+]
+
+
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
-def test_stack_is_the_transformer(n_layers: int) -> None:
-    config = target_config(Architecture(n_layers=n_layers, n_heads=3, d_head=5, d_mlp=7), 4, 4, 4)
+@pytest.mark.parametrize(("norm", "act_fn", "attention_dir"), KINDS)
+def test_stack_is_the_transformer(n_layers: int, norm: str, act_fn: str, attention_dir: str) -> None:
+    architecture = Architecture(
+        n_layers=n_layers,
+        n_heads=3,
+        d_head=5,
+        d_mlp=7,
+        normalization_type=norm,
+        act_fn=act_fn,
+        attention_dir=attention_dir,
+    )
+    config = target_config(architecture, 4, 4, 4)
+    read = 0 if attention_dir == "bidirectional" else -1
     params = initial_params(config, SEEDS)
     params = {name: tensor + 0.1 * torch.randn(tensor.shape) for name, tensor in params.items()}
     ids = torch.from_numpy(input_ids(4, 4))
@@ -33,8 +56,74 @@ def test_stack_is_the_transformer(n_layers: int) -> None:
     logits = forward_codes(config, params, inputs)
     for i in range(len(SEEDS)):
         torch.testing.assert_close(
-            logits[i], forward(config, member_weights(config, params, i), full)[:, 0], atol=2e-5, rtol=1e-5
+            logits[i], forward(config, member_weights(config, params, i), full)[:, read], atol=2e-5, rtol=1e-5
         )
+
+
+@pytest.mark.parametrize(("norm", "act_fn", "attention_dir"), KINDS)
+def test_every_kind_of_target_learns_its_flowchart(norm: str, act_fn: str, attention_dir: str) -> None:
+    """Judged by the saved target itself, as a user runs it."""
+    architecture = Architecture(normalization_type=norm, act_fn=act_fn, attention_dir=attention_dir)
+    config = target_config(architecture, 4, 4, 4)
+    stack = train_stack(config, CHARTS[:2], SEEDS[:2], TrainConfig(steps=200, lr=0.01, eval_inputs=256))
+    inputs = input_ids(4, 4)
+    for i, chart in enumerate(CHARTS[:2]):
+        vocab = Vocab(("BOS", "PAD", *chart.vocab), chart.answers)
+        target = Target(config, member_weights(config, stack.params, i), vocab)
+        said = target.answers(
+            torch.cat([torch.zeros(len(inputs), 1, dtype=torch.long), torch.from_numpy(inputs) + 2], 1)
+        )
+        wanted = [[chart.leaves()[branch]] for branch in chart.branch_batch(inputs)]
+        right = np.mean([a == b for a, b in zip(said, wanted, strict=True)])
+        assert right >= 0.97 and right == pytest.approx(stack.records[i].accuracy, abs=0.05)
+
+
+def test_targets_stop_when_they_are_right_and_are_what_lone_runs_give() -> None:
+    config, recipe = target_config(Architecture(), 4, 4, 4), TrainConfig(steps=160, eval_inputs=512, stop_accuracy=0.98)
+    stack = train_stack(config, CHARTS, SEEDS, recipe)
+    steps = [record.steps for record in stack.records]
+    assert len(set(steps)) > 1 and all(step % 20 == 0 for step in steps) and min(steps) < 160
+    for i, record in enumerate(stack.records):
+        assert record.accuracy > 0.95 or record.steps == 160
+        lone = train_stack(config, [CHARTS[i]], [SEEDS[i]], recipe)
+        assert lone.records[0].steps == record.steps
+        for name, tensor in lone.params.items():
+            torch.testing.assert_close(stack.params[name][i], tensor[0], atol=1e-5, rtol=0)
+
+
+def test_a_share_of_targets_is_cut_at_any_step() -> None:
+    config = target_config(Architecture(), 4, 4, 4)
+    whole = train_stack(config, CHARTS, SEEDS, QUICK)
+    cut = train_stack(config, CHARTS, SEEDS, replace(QUICK, cut=0.9))
+    steps = [record.steps for record in cut.records]
+    assert len(set(steps)) > 2
+    for i, record in enumerate(cut.records):
+        same = all(torch.allclose(whole.params[n][i], t[i], atol=1e-5, rtol=0) for n, t in cut.params.items())
+        assert same == (record.steps == 40) and record.loss_curve[0] == pytest.approx(
+            whole.records[i].loss_curve[0], rel=0.5
+        )
+    assert last_steps(SEEDS, replace(QUICK, cut=0.9)).tolist() == steps
+    assert (last_steps(SEEDS, QUICK) == 40).all()
+
+
+def test_a_stack_too_large_for_one_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = target_config(Architecture(), 4, 4, 4)
+    one = train_stack(config, CHARTS, SEEDS, QUICK)
+    monkeypatch.setattr("zoo.train.STEP_FLOPS", 2.5 * training_flops(config, 1, QUICK.batch))
+    parts = train_stack(config, CHARTS, SEEDS, QUICK)
+    assert [r.accuracy for r in parts.records] == pytest.approx([r.accuracy for r in one.records], abs=0.01)
+    for name, tensor in one.params.items():
+        torch.testing.assert_close(parts.params[name], tensor, atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_the_same_targets_to_rounding_and_repeats_its_bytes() -> None:
+    config = target_config(Architecture(n_layers=2), 4, 4, 4)
+    here = train_stack(config, CHARTS, SEEDS, replace(QUICK, steps=5))
+    there, again = (train_stack(config, CHARTS, SEEDS, replace(QUICK, steps=5), "cuda") for _ in range(2))
+    for name, tensor in here.params.items():
+        torch.testing.assert_close(there.params[name], tensor, atol=1e-3, rtol=0)
+        assert torch.equal(there.params[name], again.params[name])
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])

@@ -67,7 +67,7 @@ def from_hooked(
     model: Any,
     vocab: Vocab | None = None,
     *,
-    read_out: Literal["all", "first"] = "all",
+    read_out: Literal["all", "first", "last"] = "all",
     output: Literal["categorical", "numerical"] = "categorical",
     pad_token: int | None = None,
     default_prepend_bos: bool = False,
