@@ -12,10 +12,10 @@ from typing import Any
 
 from tracr_tasks.errors import InputError
 from zoo.fields import from_fields, nearest, no_duplicates, to_fields
-from zoo.flowchart_config import FlowchartConfig
+from zoo.flowchart_config import FlowchartConfig, every_kind
 from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts
 from zoo.split import SPLITS
-from zoo.training_config import Architecture, TrainConfig
+from zoo.training_config import Architecture, TrainConfig, for_every_kind
 
 MAX_SPEC_BYTES = 1 << 20
 
@@ -110,8 +110,10 @@ class ZooSpec:
 def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
-    `bench` is the frozen test zoo: held-out functions and structures, then parts that are each unlike the default zoo
-    in one way (programs of more S-ops and flowcharts of more questions; width; depth; size of the vocabulary).
+    `default` is what the shipped oracle was trained on. `kinds` has flowcharts of up to four questions of every kind,
+    three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions and structures, then parts that
+    are each unlike the default zoo in one way (programs of more S-ops and flowcharts of more questions; every kind of
+    question; width; depth; size of the vocabulary; norm, activation and direction of attention).
     """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
@@ -133,14 +135,27 @@ def named_specs() -> dict[str, ZooSpec]:
         flowcharts=FlowchartConfig(vocab_size=9, n_answers=8),
         programs={"vocab_size": 8, "max_d_model": 128},
     )
+    rich, recipe = for_every_kind()
+    kinds = Part("kinds", trained=150, flowcharts=every_kind(), training=recipe, architectures=(rich,))
+    styles = tuple(
+        Architecture(normalization_type=norm, act_fn=act_fn, attention_dir=direction)
+        for norm in ("none", "LN", "RMS")
+        for act_fn, direction in (("gelu", "bidirectional"), ("relu", "causal"))
+    )
+    styled = Part("styles", trained=300, training=TrainConfig(lr=0.01), architectures=styles)
     return {
         "tiny": ZooSpec("tiny", 6, 12, 3, chunk=8, flowcharts=small, training=quick),
         "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=held_out, chunk=16),
         "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=held_out),
         "bench": ZooSpec(
-            "bench", 300, 300, 60, seed=1_000_033, splits=held_out, chunk=50, parts=(long, wide, deep, vocab)
+            *("bench", 300, 300, 60),
+            seed=1_000_033,
+            splits=held_out,
+            chunk=50,
+            parts=(long, kinds, wide, deep, vocab, styled),
         ),
-        "default": ZooSpec(),
+        "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
+        "default": ZooSpec("default", 18_000, 12_000, 600, seed=1),
     }
 
 

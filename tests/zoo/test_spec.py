@@ -133,7 +133,7 @@ def test_parts_are_read_and_replace_recipes(tmp_path: Path) -> None:
 def test_bench_is_held_out_and_unlike_the_default_in_each_part() -> None:
     bench, default = named_spec("bench"), named_spec("default")
     assert bench.splits == ("test", "structure")
-    assert {part.name for part in bench.parts} == {"long", "wide", "deep", "vocab"}
+    assert {part.name for part in bench.parts} == {"long", "kinds", "wide", "deep", "vocab", "styles"}
     assert all(bench.recipe(part.name).splits == bench.splits for part in bench.parts)
     assert bench.recipe("").flowcharts == default.flowcharts
     assert bench.recipe("").programs == default.programs
@@ -143,6 +143,10 @@ def test_bench_is_held_out_and_unlike_the_default_in_each_part() -> None:
         {a.d_model for a in default.architectures}
     )
     assert {a.n_layers for a in bench.recipe("deep").architectures} == {2, 3}
+    assert bench.recipe("kinds").flowcharts == named_spec("kinds").flowcharts != default.flowcharts
+    styles = bench.recipe("styles").architectures
+    assert len([plan for plan in plan_chunks(bench) if plan.part == "styles"]) == len(set(styles)) == 6
+    assert default.architectures[0] not in styles
     shapes = {plan.number % 2 for plan in plan_chunks(bench) if plan.name.startswith("deep-trained")}
     assert shapes == {0, 1}
 
@@ -153,8 +157,9 @@ def test_bench_is_held_out_and_unlike_the_default_in_each_part() -> None:
         ("tiny", "4f210ac2a4ca72b3"),
         ("quickstart", "9d39c625748856dd"),
         ("unseen", "10c1646c9b6eb178"),
-        ("default", "3d0bb11ea6a7b096"),
-        ("bench", "abf5b81a4d794552"),
+        ("default", "5810b0a477f2a43f"),
+        ("kinds", "7392b7a20fc736b1"),
+        ("bench", "766e1a639f340517"),
     ],
 )
 def test_hashes_of_specs_stay(name: str, hash_: str) -> None:
