@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tracr_tasks.errors import InputError
+from zoo.fields import no_duplicates
 
 MAX_HEADER = 8 << 20
 """Bytes of a safetensors header."""
@@ -95,7 +96,7 @@ def read_json(path: Path, limit: int, error: type[InputError] = InputError) -> A
     if size > limit:
         raise error(f"{shown(path, 300)}: {size} bytes, expected at most {limit}")
     try:
-        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_no_duplicates)
+        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=no_duplicates)
     except (ValueError, RecursionError) as problem:
         raise error(f"{shown(path, 300)}: not valid JSON ({shown(problem)})") from None
 
@@ -122,7 +123,7 @@ def read_header(path: Path, error: type[InputError] = InputError) -> Header:
             raise error(f"{where}: header of {length} bytes in a file of {size} bytes (cut short?)")
         raw = file.read(length)
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates)
     except (ValueError, RecursionError) as problem:
         raise error(f"{where}: header is not valid JSON ({shown(problem)})") from None
     if not isinstance(fields, dict):
@@ -132,8 +133,8 @@ def read_header(path: Path, error: type[InputError] = InputError) -> Header:
         raise error(f"{where}: __metadata__ is not an object of strings")
     if len(fields) > MAX_TENSORS:
         raise error(f"{where}: {len(fields)} tensors, expected at most {MAX_TENSORS}")
-    tensors = {name: _entry(name, value, 8 + length, where, error) for name, value in fields.items()}
-    _check_tiling(tensors, 8 + length, size, where, error)
+    tensors = {name: checked_entry(name, value, 8 + length, where, error) for name, value in fields.items()}
+    check_tiling(tensors, 8 + length, size, where, error)
     return Header(tensors, metadata)
 
 
@@ -205,17 +206,12 @@ def safetensors_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) 
     return [struct.pack("<Q", len(text)), text, *data]
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {twice!r} twice")
-    return out
+def checked_entry(name: str, value: Any, base: int, where: str, error: type[InputError]) -> TensorEntry:
+    """The place of one tensor, from its fields in a header whose data begin at byte `base`.
 
-
-def _entry(name: str, value: Any, base: int, where: str, error: type[InputError]) -> TensorEntry:
-    """Check one tensor's fields."""
+    Raises:
+        InputError: of the kind `error`: its name, or a field of it, cannot be.
+    """
     at = f"{where}: tensor '{shown(name)}'"
     if not name or len(name) > MAX_NAME or not name.isprintable() or not name.isascii() or "/" in name:
         raise error(f"{at}: expected a plain name of 1 to {MAX_NAME} printable ASCII characters without '/'")
@@ -224,19 +220,24 @@ def _entry(name: str, value: Any, base: int, where: str, error: type[InputError]
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if dtype not in DTYPE_BYTES:
         raise error(f"{at}: dtype {shown(dtype)}, expected one of {', '.join(DTYPE_BYTES)}")
-    if not _naturals(shape) or len(shape) > MAX_RANK:
+    if not are_naturals(shape) or len(shape) > MAX_RANK:
         raise error(f"{at}: shape {shown(shape)}, expected up to {MAX_RANK} sizes")
-    if not _naturals(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * DTYPE_BYTES[dtype]:
+    if not are_naturals(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * DTYPE_BYTES[dtype]:
         raise error(f"{at}: data_offsets {shown(offsets)} do not hold shape {shown(shape)} of {dtype}")
     return TensorEntry(dtype, tuple(shape), base + offsets[0], base + offsets[1])
 
 
-def _naturals(values: Any) -> bool:
+def are_naturals(values: Any) -> bool:
+    """Whether a JSON value is a list of whole numbers, none negative or absurd."""
     return isinstance(values, list) and all(type(v) is int and 0 <= v < 1 << 48 for v in values)
 
 
-def _check_tiling(tensors: dict[str, TensorEntry], base: int, size: int, where: str, error: type[InputError]) -> None:
-    """The tensors fill the file, one after the other."""
+def check_tiling(tensors: dict[str, TensorEntry], base: int, size: int, where: str, error: type[InputError]) -> None:
+    """Refuse tensors that do not fill the file, one after the other.
+
+    Raises:
+        InputError: of the kind `error`: there is a hole, an overlap, or a byte too many or too few.
+    """
     end = base
     for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != end:

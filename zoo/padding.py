@@ -12,6 +12,8 @@ from torch import Tensor
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, Weights, shapes
 
+FIXED_HEADS = ("positional_embedding_type", "n_key_value_heads", "attn_scale", "use_qk_norm")
+"""Fields of a configuration under which a head is not the same with zeros added."""
 LayerSizes = tuple[int, int, int]
 """n_heads, d_head and d_mlp of one layer."""
 
@@ -44,7 +46,8 @@ def pad_layers(
     Scores are divided by sqrt(d_head), so a head that grows from k to K gets W_Q and b_Q times sqrt(K / k).
 
     Raises:
-        TargetError: d_model would grow under a norm, whose mean over directions it would change.
+        TargetError: d_model would grow under a norm, whose mean over directions it would change; or heads would, in a
+            model whose heads are grouped, turned by position or normalised, or have a scale of their own.
     """
     new = replace(
         config,
@@ -55,6 +58,9 @@ def pad_layers(
     )
     if config.normalization_type is not None and new.d_model != config.d_model:
         raise TargetError(f"d_model {config.d_model} cannot become {new.d_model} under {config.normalization_type}")
+    tied = [name for name in config.extensions() if name in FIXED_HEADS]
+    if tied and any(size[:2] != (new.n_heads, new.d_head) for size in layer_sizes(config, weights)):
+        raise TargetError(f"heads cannot be made more or wider where {tied[0]} = {getattr(config, tied[0])!r}")
     out = {name: _resized(name, weights[name], shape) for name, shape in shapes(new).items()}
     return new, out
 

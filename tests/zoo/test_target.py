@@ -95,6 +95,24 @@ def test_padding_refuses_to_change_a_norm() -> None:
         pad_layers(config, random_weights(config), d_model=4)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"positional_embedding_type": "rotary"},
+        {"n_key_value_heads": 1},
+        {"attn_scale": 1.0},
+        {"use_qk_norm": True},
+    ],
+)
+def test_padding_refuses_to_change_heads_that_are_more_than_their_matrices(changes: dict[str, Any]) -> None:
+    config = TargetConfig(6, 1, 2, 4, 5, 5, 5, 3, **changes)
+    weights = random_weights(config)
+    assert pad_layers(config, weights, d_mlp=8)[0].d_mlp == 8
+    for sizes in ({"n_heads": 3}, {"d_head": 8}):
+        with pytest.raises(TargetError, match=f"heads cannot be made .* {next(iter(changes))} = "):
+            pad_layers(config, weights, **sizes)
+
+
 def test_numbers_have_their_simplest_name() -> None:
     assert [number_name(v) for v in (2.0000002, 0.33333334, -0.5, 1e-7, 2.71828183)] == [
         "2",

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Float
 
 from tracr_tasks.errors import TargetError
+from zoo.fields import no_duplicates
 from zoo.files import (
     MAX_HEADER,
     MAX_TENSORS,
     TensorEntry,
-    _check_tiling,
-    _entry,
-    _naturals,
-    _no_duplicates,
+    are_naturals,
+    check_tiling,
+    checked_entry,
     read_header,
     read_json,
     read_tensor,
@@ -162,9 +162,10 @@ def checkpoint_header(path: Path, buffers: str) -> dict[str, TensorEntry]:
         if len(fields) > MAX_TENSORS:
             raise TargetError(f"{where}: {len(fields)} tensors, expected at most {MAX_TENSORS}")
         found = {
-            n: _mask_entry(v, base) if n in masks else _entry(n, v, base, where, TargetError) for n, v in fields.items()
+            n: _mask_entry(v, base) if n in masks else checked_entry(n, v, base, where, TargetError)
+            for n, v in fields.items()
         }
-        _check_tiling(found, base, path.stat().st_size, where, TargetError)
+        check_tiling(found, base, path.stat().st_size, where, TargetError)
     return {name: entry for name, entry in found.items() if not re.fullmatch(buffers, name)}
 
 
@@ -176,7 +177,7 @@ def _raw_header(path: Path) -> tuple[dict[str, Any], int]:
         if length > min(MAX_HEADER, size - 8):
             return {}, 0
         try:
-            fields = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_no_duplicates)
+            fields = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=no_duplicates)
         except (ValueError, RecursionError):
             return {}, 0
     return (fields if isinstance(fields, dict) else {}), 8 + length
@@ -187,7 +188,9 @@ def _is_mask(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"} or value["dtype"] not in MASKS:
         return False
     shape, offsets = value["shape"], value["data_offsets"]
-    return _naturals(shape) and _naturals(offsets) and len(offsets) == 2 and offsets[1] - offsets[0] == prod(shape)
+    return (
+        are_naturals(shape) and are_naturals(offsets) and len(offsets) == 2 and offsets[1] - offsets[0] == prod(shape)
+    )
 
 
 def _mask_entry(value: dict[str, Any], base: int) -> TensorEntry:
