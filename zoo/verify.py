@@ -196,5 +196,6 @@ def flowchart_accuracy(target: Target, chart: Flowchart) -> float:
     pool = input_ids(len(chart.vocab), chart.max_seq_len)
     ids = pool[np.random.Generator(np.random.PCG64(4)).integers(0, len(pool), RUN_INPUTS)]
     full = torch.from_numpy(np.concatenate([np.zeros((len(ids), 1), dtype=np.int64), ids + 2], 1))
-    said = target.run(full)[:, 0].argmax(-1).numpy()
+    read = -1 if target.config.read_out == "last" else 0
+    said = target.run(full)[:, read].argmax(-1).numpy()
     return float((said == chart.run_batch(ids)).mean())

@@ -20,6 +20,7 @@ from zoo.rows import read_index
 from zoo.shard import row_sha256, shard_names, shard_path
 from zoo.spec import ZooSpec, named_spec
 from zoo.store import Zoo
+from zoo.training_config import TrainConfig
 from zoo.verify import flowchart_accuracy, repair_zoo, verify_zoo
 
 SPEC = named_spec("tiny")
@@ -51,6 +52,22 @@ def test_a_zoo_holds_what_was_asked_for(built: Path) -> None:
     chart = zoo.program(row.id)
     assert isinstance(chart, Flowchart)
     assert abs(flowchart_accuracy(zoo.target(row.id), chart) - row.labels["accuracy"]) < 0.08
+
+
+def test_targets_of_every_style_are_built_and_sound(tmp_path: Path) -> None:
+    styles = named_spec("bench").recipe("styles").architectures
+    recipe = TrainConfig(steps=150, lr=0.01, eval_inputs=256, stop_accuracy=0.98, cut=0.3)
+    spec = replace(SPEC, compiled=0, trained=12, untrained=6, chunk=2, training=recipe, architectures=styles)
+    zoo = build_zoo(spec, tmp_path / "zoo", workers=1, progress=False)
+    assert {(t.normalization_type, t.act_fn, t.attention_dir) for t in zoo.families.values()} == {
+        (None if a.normalization_type == "none" else a.normalization_type, a.act_fn, a.attention_dir) for a in styles
+    }
+    assert verify_zoo(zoo.directory).problems == []
+    for row in zoo.rows(regime="trained"):
+        chart = zoo.program(row.id)
+        assert isinstance(chart, Flowchart)
+        assert abs(flowchart_accuracy(zoo.target(row.id), chart) - row.labels["accuracy"]) < 0.15
+    assert len({row.labels["steps"] for row in zoo.rows(regime="trained")}) > 2
 
 
 def test_the_same_spec_gives_the_same_bytes(small: ZooSpec, small_zoo: Path, tmp_path: Path) -> None:
