@@ -46,15 +46,23 @@ def claimed(out: Path, spec: ZooSpec | None) -> Iterator[ZooSpec]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ZooError(f"{shown(out, 300)}: is being built by another process") from None
-        for path in (*out.glob(".tmp-*"), *(out / SHARD_DIR).glob(".tmp-*")):
-            path.unlink(missing_ok=True)
+        _sweep(out)
         _probe(out)
         spec = _settled(spec, out)
         (out / SHARD_DIR).mkdir(exist_ok=True)
         _probe(out / SHARD_DIR)
         sync_folder(out)
         _check_shards(spec, out)
-        yield spec
+        try:
+            yield spec
+        finally:
+            _sweep(out)  # of workers that were ended while they wrote
+
+
+def _sweep(out: Path) -> None:
+    """Remove half-written files; only who holds the lock may."""
+    for path in (*out.glob(".tmp-*"), *(out / SHARD_DIR).glob(".tmp-*")):
+        path.unlink(missing_ok=True)
 
 
 def is_done(spec: ZooSpec, plan: ChunkPlan, out: Path) -> bool:

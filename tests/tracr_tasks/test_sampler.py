@@ -103,7 +103,7 @@ def assert_operations_differ(program: rasp.Program, ids: np.ndarray, lengths: np
     """Each S-op has two values and is no other, nor an input; each selector selects something, and is no other."""
     valid, results = run_nodes(program, ids, lengths)
     pairs = valid[:, None] & valid[None]  # [query, key, batch]
-    pairs = np.tril(pairs.T).T if program.causal else pairs
+    pairs = pairs & np.tril(np.ones(pairs.shape[:2], dtype=bool))[:, :, None] if program.causal else pairs
     sops = [ids.T[valid].tolist(), np.nonzero(valid)[0].tolist()]
     sops[0] = [program.exact_vocab[i] for i in sops[0]]
     selectors = []
