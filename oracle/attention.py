@@ -38,6 +38,18 @@ class AttentionBlock(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
+def gather_pairs(
+    pairs: Float[Tensor, "batch n n d_edge"], mask: Bool[Tensor, "batch n"]
+) -> Float[Tensor, "batch m m d_edge"]:
+    """What belongs to pairs of tokens, in the order that `gather_valid` puts the tokens in."""
+    if bool(mask.all()):
+        return pairs
+    n = int(mask.sum(1).max())
+    order = torch.argsort(~mask, dim=1, stable=True)[:, :n]
+    row = torch.arange(len(pairs), device=pairs.device)[:, None, None]
+    return pairs[row, order[:, :, None], order[:, None, :]]
+
+
 def gather_valid(
     tokens: Float[Tensor, "batch n width"], mask: Bool[Tensor, "batch n"]
 ) -> tuple[Float[Tensor, "batch m width"], Bool[Tensor, "batch m"]]:

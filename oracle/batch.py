@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from oracle.neutral import MAX_NAME_TOKENS, Neutral, NeutralLayer
+from oracle.neutral import MAX_NAME_TOKENS, LayersOnDemand, Neutral, NeutralLayer
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class WeightBatch:
     W_E: Float[Tensor, "batch d_vocab d_model"]
     W_pos: Float[Tensor, "batch n_ctx d_model"]
     constant: Float[Tensor, "batch d_model"]
-    layers: tuple[LayerBatch, ...]
+    layers: Sequence[LayerBatch]
     depth: Int[Tensor, " batch"]
     W_U: Float[Tensor, "batch d_model d_vocab_out"]
     b_U: Float[Tensor, "batch d_vocab_out"]
@@ -61,7 +61,17 @@ class WeightBatch:
     def to(self, device: torch.device | str) -> WeightBatch:
         """The batch on another device."""
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "layers"}
+        if isinstance(self.layers, CollatedOnDemand):
+            return WeightBatch(layers=CollatedOnDemand(self.layers.targets, device), **moved)
         return WeightBatch(layers=tuple(_layer_to(layer, device) for layer in self.layers), **moved)
+
+    @property
+    def n_nodes(self) -> int:
+        """Labels, heads and neurons of the padded batch, and one for the target itself."""
+        labels = self.W_E.shape[1] + self.W_pos.shape[1] + self.W_U.shape[2]
+        if isinstance(self.layers, CollatedOnDemand):
+            return labels + 1 + self.layers.n_components
+        return labels + 1 + sum(layer.heads.shape[1] + layer.neurons.shape[1] for layer in self.layers)
 
 
 def _layer_to(layer: LayerBatch, device: torch.device | str) -> LayerBatch:
@@ -94,14 +104,38 @@ def _collate_layer(layers: Sequence[NeutralLayer]) -> LayerBatch:
     return LayerBatch(**stacked, heads=heads, neurons=neurons)
 
 
+class CollatedOnDemand(Sequence[LayerBatch]):
+    """The layers of a batch, each collated when it is asked for; only the last one is kept."""
+
+    def __init__(self, targets: Sequence[Neutral], device: torch.device | str = "cpu"):
+        self.targets, self.device = targets, device
+        self._last: tuple[int, LayerBatch] | None = None
+
+    def __len__(self) -> int:
+        return max(len(target.layers) for target in self.targets)
+
+    @property
+    def n_components(self) -> int:
+        """Heads and neurons of the largest target that is not in memory."""
+        return max(t.layers.n_components for t in self.targets if isinstance(t.layers, LayersOnDemand))
+
+    def __getitem__(self, index: int) -> LayerBatch:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if self._last is None or self._last[0] != index:
+            layers = [t.layers[index] if index < len(t.layers) else _empty_layer(t) for t in self.targets]
+            self._last = index, _layer_to(_collate_layer(layers), self.device)
+        return self._last[1]
+
+
 def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBatch:
-    """Pad folded targets and the names of their labels to one batch."""
-    depth = max(len(t.layers) for t in targets)
-    by_layer = [[t.layers[i] if i < len(t.layers) else _empty_layer(t) for t in targets] for i in range(depth)]
+    """Pad folded targets and the names of their labels to one batch; layers that come on demand stay so."""
+    layers = CollatedOnDemand(targets)
+    in_memory = all(isinstance(target.layers, tuple) for target in targets)
     kind = [[t.norm == 0, t.norm == 1, t.norm == 2, t.gelu, t.causal, t.first] for t in targets]
     return WeightBatch(
         **{name: pad_stack([getattr(t, name) for t in targets]) for name in ("W_E", "W_pos", "constant", "W_U", "b_U")},
-        layers=tuple(_collate_layer(layer) for layer in by_layer),
+        layers=tuple(layers) if in_memory else layers,
         depth=torch.tensor([len(t.layers) for t in targets]),
         kind=torch.tensor(kind, dtype=targets[0].W_E.dtype),
         token_ids=pad_stack([x.tokens for x in labels]),

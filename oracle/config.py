@@ -26,6 +26,12 @@ class EncoderConfig:
     """Width of a head, neuron or label token."""
     n_mix_layers: int = 2
     """Self-attention layers over label, head and neuron tokens."""
+    d_edge: int = 32
+    """Width of the pairings between any two of these tokens that the attention sees; 0: it sees none."""
+    edge_probes: int = 8
+    """Mixtures of the channels that a head is paired with each label and neuron on."""
+    max_edge_nodes: int = 400
+    """Tokens of the largest target that has such edges; their number is its square."""
     n_pool_layers: int = 2
     """Perceiver layers that pool them."""
     n_attention_heads: int = 4

@@ -1,7 +1,7 @@
 """The weight encoder: folded weights of a batch of targets to a fixed number of embeddings for the reader each.
 
     names -> codes -> channels X, Y -> forward sweep -> backward sweep -> label, head and neuron tokens
-          -> mixed by self-attention -> pooled by a Perceiver -> [n_tokens, d_llm]
+          -> mixed by self-attention that sees pairings as edges -> pooled by a Perceiver -> [n_tokens, d_llm]
 
 One network reads any width, depth, number of heads and neurons, vocabulary and length.
 """
@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from oracle.attention import AttentionBlock, gather_valid
+from oracle.attention import AttentionBlock, gather_pairs, gather_valid
 from oracle.batch import WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
+from oracle.edges import EdgeBlock, EdgeNet, Group
 from oracle.sweeps import N_KIND, Reading, Stream, Sweeps, squash
 
 KINDS = ("input token", "position", "output token", "target", "head", "neuron")
@@ -25,10 +26,13 @@ KINDS = ("input token", "position", "output token", "target", "head", "neuron")
 
 @dataclass(frozen=True)
 class Components:
-    """Tokens before pooling: first the labels, then a summary of the target, then heads and neurons layer by layer."""
+    """Tokens before they are mixed: labels of the input, a summary of the target, labels of the output, then heads and
+    neurons layer by layer."""
 
     tokens: Float[Tensor, "batch n d_token"]
     mask: Bool[Tensor, "batch n"]
+    groups: tuple[Group, ...]
+    """The same nodes as they write and read, for their edges; none where there are too many."""
 
 
 class WeightEncoder(nn.Module):
@@ -50,12 +54,24 @@ class WeightEncoder(nn.Module):
         self.token_label, self.position_label = nn.Linear(o + c, d), nn.Linear(o + c, d)
         self.output_label, self.summary = nn.Linear(c + 1, d), nn.Linear(o + N_KIND + 1, d)
         self.kind = nn.Parameter(0.3 * torch.randn(len(KINDS), d))
-        self.mix = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_mix_layers))
+        self.edges = EdgeNet(config) if config.d_edge else None
+        if config.d_edge:
+            self.edge_scores = nn.Linear(config.d_edge, config.n_mix_layers * config.n_attention_heads)
+        self.mix = nn.ModuleList(
+            EdgeBlock(d, config.n_attention_heads, config.d_edge)
+            if config.d_edge
+            else AttentionBlock(d, config.n_attention_heads)
+            for _ in range(config.n_mix_layers)
+        )
         self.latents = nn.Parameter(torch.randn(config.n_tokens, d))
         self.pool = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
         self.settle = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
         self.project = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d_llm))
         self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
+
+    def has_edges(self, batch: WeightBatch) -> bool:
+        """Whether the targets of a batch are few enough tokens that pairs of them are looked at."""
+        return self.edges is not None and batch.n_nodes <= self.config.max_edge_nodes
 
     def components(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Components:
         """Label, head and neuron tokens of a batch; `table` holds the reader's embedding rows. Never in bfloat16."""
@@ -74,18 +90,19 @@ class WeightEncoder(nn.Module):
             readings.append((heads, self.sweeps.neurons(batch, index, stream, Y)))
         outputs = self._outputs(batch, stream, table)
         found: list[tuple[Tensor, Tensor]] = []
+        groups, has_edges = list[Group](), self.has_edges(batch)
         for index in reversed(range(len(batch.layers))):
-            neuron_tokens, Y = self.sweeps.neurons_back(batch, index, readings[index][1], Y)
-            head_tokens, Y = self.sweeps.heads_back(batch, index, readings[index][0], Y)
-            layer = batch.layers[index]
-            heads_here, neurons_here = (
-                (head_tokens + self.kind[4], layer.heads),
-                (neuron_tokens + self.kind[5], layer.neurons),
-            )
-            found = [heads_here, neurons_here, *found]
-        labels = [*self._inputs(batch, X, Y, table), outputs]
-        tokens, masks = zip(*labels, self._summary(batch, Y), *found, strict=True)
-        return Components(torch.cat(tokens, 1), torch.cat(masks, 1))
+            layer, (heads, neurons) = batch.layers[index], readings[index]
+            if has_edges:
+                groups = [head_group(batch, index, heads, Y), neuron_group(batch, index, neurons), *groups]
+            neuron_tokens, Y = self.sweeps.neurons_back(batch, index, neurons, Y)
+            head_tokens, Y = self.sweeps.heads_back(batch, index, heads, Y)
+            found = [(head_tokens + self.kind[4], layer.heads), (neuron_tokens + self.kind[5], layer.neurons), *found]
+        labels = [*self._inputs(batch, X, Y, table), self._summary(batch, Y), outputs]
+        tokens, masks = zip(*labels, *found, strict=True)
+        return Components(
+            torch.cat(tokens, 1), torch.cat(masks, 1), (*label_groups(batch), *groups) if has_edges else ()
+        )
 
     def _inputs(
         self,
@@ -126,13 +143,46 @@ class WeightEncoder(nn.Module):
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
     def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
-        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned)."""
+        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned).
+
+        The tokens of a target with more than `max_edge_nodes` are pooled without being mixed first: cost stays linear.
+        """
         found = self.components(batch, table)
         tokens, mask = gather_valid(found.tokens, found.mask)
-        for block in self.mix:
-            tokens = block(tokens, mask)
+        if self.edges is not None and found.groups:
+            edges = gather_pairs(self.edges(batch, found.groups), found.mask)
+            scores = self.edge_scores(edges).chunk(len(self.mix), -1)
+            for block, score in zip(self.mix, scores, strict=True):
+                tokens = block(tokens, mask, edges, score)
+        elif self.edges is None:
+            for block in self.mix:
+                tokens = block(tokens, mask)
         latents = self.latents.expand(len(tokens), -1, -1)
         full = torch.ones_like(latents[..., 0], dtype=torch.bool)
         for pool, settle in zip(self.pool, self.settle, strict=True):
             latents = settle(pool(latents, mask, tokens), full)
         return self.gain * nn.functional.normalize(self.project(latents), dim=-1)
+
+
+def label_groups(batch: WeightBatch) -> tuple[Group, Group]:
+    """Labels of the input with the constant stream (which is a gauge where there is no norm), and of the output."""
+    constant = (batch.constant * (1 - batch.kind[:, :1]))[:, None]
+    writes, reads = torch.cat([batch.W_E, batch.W_pos, constant], 1), batch.W_U.transpose(1, 2)
+    return Group(writes.shape[1], -1, writes=writes), Group(reads.shape[1], len(batch.layers), reads=reads)
+
+
+def head_group(
+    batch: WeightBatch, index: int, reading: Reading, covectors: Float[Tensor, "batch d_model out_channels"]
+) -> Group:
+    """The heads of a layer."""
+    layer = batch.layers[index]
+    query = layer.b_Q + torch.einsum("bd,bhdk->bhk", reading.bias, layer.W_Q)
+    return Group(layer.heads.shape[1], index, channels=reading.channels, covectors=covectors, query=query)
+
+
+def neuron_group(batch: WeightBatch, index: int, reading: Reading) -> Group:
+    """The neurons of a layer, at unit size of what they read."""
+    layer = batch.layers[index]
+    unit = torch.where(layer.neurons, 1 / reading.scale.clamp_min(1e-12), torch.zeros_like(reading.scale))
+    writes, reads = layer.W_out * reading.scale[..., None], (layer.W_in * unit[:, None]).transpose(1, 2)
+    return Group(layer.neurons.shape[1], index, writes=writes, reads=reads)

@@ -15,7 +15,9 @@ What is left to the encoder (changes of basis, permutations, neuron scale) is ha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -53,13 +55,72 @@ class Neutral:
     W_E: Float[Tensor, "d_vocab d_model"]
     W_pos: Float[Tensor, "n_ctx d_model"]
     constant: Float[Tensor, " d_model"]
-    layers: tuple[NeutralLayer, ...]
+    layers: Sequence[NeutralLayer]
+    """All at once, or `LayersOnDemand` of a target that is not held in memory."""
     W_U: Float[Tensor, "d_model d_vocab_out"]
     b_U: Float[Tensor, " d_vocab_out"]
     norm: int
     gelu: bool
     causal: bool
     first: bool
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """A target's weights, a part at a time: `zoo.readers.Source` for a folder, `Held` for what is in memory."""
+
+    @property
+    def config(self) -> TargetConfig:
+        """Shape and kind."""
+
+    def embedding(self) -> Weights:
+        """embed.W_E and pos_embed.W_pos."""
+
+    def block(self, layer: int) -> Weights:
+        """The tensors of a layer."""
+
+    def unembedding(self) -> Weights:
+        """ln_final, unembed.W_U unless it is tied, unembed.b_U where there is one."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Weights in memory as parts."""
+
+    config: TargetConfig
+    weights: Weights
+
+    def embedding(self) -> Weights:
+        """All weights."""
+        return self.weights
+
+    def block(self, layer: int) -> Weights:
+        """All weights."""
+        return self.weights
+
+    def unembedding(self) -> Weights:
+        """All weights."""
+        return self.weights
+
+
+class LayersOnDemand(Sequence[NeutralLayer]):
+    """The folded layers of a target, each read and folded whenever it is asked for and kept by nobody."""
+
+    def __init__(self, parts: Parts):
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return self.parts.config.n_layers
+
+    @property
+    def n_components(self) -> int:
+        """Heads and neurons."""
+        return len(self) * (self.parts.config.n_heads + self.parts.config.d_mlp)
+
+    def __getitem__(self, layer: int) -> NeutralLayer:  # type: ignore[override]
+        if not 0 <= layer < len(self):
+            raise IndexError(layer)
+        return _fold_layer(self.parts.config, self.parts.block(layer), layer)
 
 
 def _shift(weights: Weights, name: str, like: Tensor) -> Tensor:
@@ -73,22 +134,38 @@ def _gain(weights: Weights, name: str, like: Tensor) -> Tensor:
 
 
 def _centre(x: Float[Tensor, "... d_model"], on: bool) -> Float[Tensor, "... d_model"]:
-    """x without its mean over d_model, if `on`: LayerNorm sees nothing of the ones direction."""
-    return x - x.mean(-1, keepdim=True) if on else x
+    """x without its mean over d_model, if `on`: LayerNorm sees nothing of the ones direction.
+
+    What is left of a row along that direction is rounding; it becomes exactly zero, as if it had been written as zero.
+    """
+    if not on:
+        return x
+    out = x - x.mean(-1, keepdim=True)
+    rounding = 16 * torch.finfo(x.dtype).eps * x.abs().amax(-1, keepdim=True)
+    return torch.where(out.abs().amax(-1, keepdim=True) <= rounding, torch.zeros_like(out), out)
 
 
-def _fold_layer(weights: Weights, layer: int, is_ln: bool) -> NeutralLayer:
-    """One block with its norms and value bias folded in."""
-    attn = {n: weights[f"blocks.{layer}.attn.{n}"] for n in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_V", "b_O")}
-    mlp = {n: weights[f"blocks.{layer}.mlp.{n}"] for n in ("W_in", "b_in", "W_out", "b_out")}
-    one = attn["b_O"]
-    gain1, shift1 = (f(weights, f"blocks.{layer}.ln1", one) for f in (_gain, _shift))
-    gain2, shift2 = (f(weights, f"blocks.{layer}.ln2", one) for f in (_gain, _shift))
+def _fold_layer(config: TargetConfig, weights: Weights, layer: int) -> NeutralLayer:
+    """One block with its norms and value bias folded in; biases that it has not are zero, shared heads are copied."""
+    is_ln, at = NORM_KINDS[config.normalization_type] == 1, f"blocks.{layer}."
+    attn = {n: weights[f"{at}attn.{n}"] for n in ("W_Q", "W_K", "W_V", "W_O")}
+    (n_heads, _, k), one = attn["W_Q"].shape, attn["W_O"].new_zeros(config.d_model)
+    for name in ("W_K", "W_V"):
+        attn[name] = attn[name].repeat_interleave(n_heads // max(1, len(attn[name])), 0) if n_heads else attn[name]
+    zero = {"b_Q": one.new_zeros(n_heads, k), "b_V": one.new_zeros(n_heads, k), "b_O": one}
+    attn |= {n: weights.get(f"{at}attn.{n}", value) for n, value in zero.items()}
+    if attn["b_V"].shape[0] != n_heads:
+        attn["b_V"] = attn["b_V"].repeat_interleave(n_heads // len(attn["b_V"]), 0)
+    mlp = {n: weights[f"{at}mlp.{n}"] for n in ("W_in", "W_out")}
+    zero = {"b_in": one.new_zeros(mlp["W_in"].shape[1]), "b_out": one}
+    mlp |= {n: weights.get(f"{at}mlp.{n}", value) for n, value in zero.items()}
+    gain1, shift1 = (f(weights, f"{at}ln1", one) for f in (_gain, _shift))
+    gain2, shift2 = (f(weights, f"{at}ln2", one) for f in (_gain, _shift))
 
     def read(W: Tensor) -> Tensor:
         return _centre((gain1[:, None] * W).transpose(-1, -2), is_ln).transpose(-1, -2)
 
-    scale = 1 / math.sqrt(max(1, attn["W_Q"].shape[-1]))
+    scale = 1 / (math.sqrt(max(1, k)) if config.attn_scale is None else config.attn_scale)
     b_V = attn["b_V"] + torch.einsum("d,hdk->hk", shift1, attn["W_V"])
     b_O = attn["b_O"] + torch.einsum("hk,hkd->d", b_V, attn["W_O"])
     return NeutralLayer(
@@ -105,19 +182,27 @@ def _fold_layer(weights: Weights, layer: int, is_ln: bool) -> NeutralLayer:
     )
 
 
+FOLDABLE = (
+    *("default_prepend_bos", "tie_word_embeddings", "qkv_bias", "attn_out_bias", "mlp_bias", "unembed_bias"),
+    *("attn_scale", "n_key_value_heads"),
+)
+"""Extensions of a configuration that the foldings cover; `positional_embedding_type` = "standard" is the other one."""
+
+
 def check_foldable(config: TargetConfig) -> None:
-    """The foldings of the module are exact for this kind of target, and its first position is BOS.
+    """The foldings of the module are exact for this kind of target.
 
     Raises:
-        TargetError: rotary positions, grouped heads, a gated or parallel MLP or another part that is not covered yet.
+        TargetError: rotary positions, a gated or parallel MLP or another part that is not covered yet.
     """
     if config.act_fn not in GELU:
         raise TargetError(
             f"act_fn = '{config.act_fn}' is not read by the oracle yet, expected one of {', '.join(GELU)}"
         )
     for name, value in config.extensions().items():
-        expected = TargetConfig.__dataclass_fields__[name].default
-        raise TargetError(f"{name} = {value!r} is not read by the oracle yet, expected {expected!r}")
+        if name not in FOLDABLE:
+            expected = TargetConfig.__dataclass_fields__[name].default
+            raise TargetError(f"{name} = {value!r} is not read by the oracle yet, expected {expected!r}")
 
 
 def fold(config: TargetConfig, weights: Weights) -> Neutral:
@@ -126,19 +211,32 @@ def fold(config: TargetConfig, weights: Weights) -> Neutral:
     Raises:
         TargetError: a kind of target that cannot be folded yet (`check_foldable`).
     """
+    return fold_parts(Held(config, weights), on_demand=False)
+
+
+def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
+    """As `fold`, of a target whose layers are read when they are looked at: memory holds one of them.
+
+    Raises:
+        TargetError: a kind of target that cannot be folded yet (`check_foldable`); a part that cannot be read.
+    """
+    config = parts.config
     check_foldable(config)
     is_ln = NORM_KINDS[config.normalization_type] == 1
-    W_E, W_pos = _centre(weights["embed.W_E"], is_ln), _centre(weights["pos_embed.W_pos"], is_ln)
+    embedding, unembedding = parts.embedding(), parts.unembedding()
+    W_E, W_pos = _centre(embedding["embed.W_E"], is_ln), _centre(embedding["pos_embed.W_pos"], is_ln)
     one = W_E[0]
-    W_U = _gain(weights, "ln_final", one)[:, None] * weights["unembed.W_U"]
-    b_U = weights["unembed.b_U"] + _shift(weights, "ln_final", one) @ weights["unembed.W_U"]
+    W_U = embedding["embed.W_E"].T if config.tie_word_embeddings else unembedding["unembed.W_U"]
+    b_U = unembedding.get("unembed.b_U", W_U.new_zeros(W_U.shape[1])) + _shift(unembedding, "ln_final", one) @ W_U
+    W_U = _gain(unembedding, "ln_final", one)[:, None] * W_U
     if config.output == "categorical":
         W_U, b_U = W_U - W_U.mean(1, keepdim=True), b_U - b_U.mean()
+    layers = LayersOnDemand(parts)
     return Neutral(
         W_E=W_E - W_E.mean(0),
         W_pos=W_pos - W_pos.mean(0),
         constant=W_E.mean(0) + W_pos.mean(0),
-        layers=tuple(_fold_layer(weights, layer, is_ln) for layer in range(config.n_layers)),
+        layers=layers if on_demand else tuple(layers),
         W_U=_centre(W_U.T, is_ln).T,
         b_U=b_U,
         norm=NORM_KINDS[config.normalization_type],

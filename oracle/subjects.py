@@ -127,8 +127,8 @@ def relabel(example: Example, rng: random.Random) -> Example:
     """The same weights with tokens, answers and positions renamed, in labels, program and behaviour at once.
 
     Exact: the renamed target computes the renamed flowchart. Positions stay where one of its conditions speaks of first
-    or last. Other targets are returned as they are: the values of a RASP program have an arithmetic meaning, and an
-    untrained target has no program.
+    or last, and in causal targets. Other targets are returned as they are: the values of a RASP program have an
+    arithmetic meaning, and an untrained target has no program.
     """
     program = example.subject.program
     if not isinstance(program, Flowchart):
@@ -136,7 +136,8 @@ def relabel(example: Example, rng: random.Random) -> Example:
     tokens, answers = list(program.vocab), list(program.answers)
     places = list(range(program.max_seq_len))
     new_tokens, new_answers = rng.sample(tokens, len(tokens)), rng.sample(answers, len(answers))
-    new_places = rng.sample(places, len(places)) if program.positions_move else places
+    moves = program.positions_move and not example.neutral.causal
+    new_places = rng.sample(places, len(places)) if moves else places
     token, answer = dict(zip(tokens, new_tokens, strict=True)), dict(zip(answers, new_answers, strict=True))
     renamed = canonical(program.relabel(token, answer, {i + 1: p + 1 for i, p in enumerate(new_places)}))
     subject = replace(

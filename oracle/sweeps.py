@@ -42,6 +42,7 @@ class Reading:
     features: Float[Tensor, "batch component feature"]
     scale: Float[Tensor, "batch component"]
     channels: Float[Tensor, "batch d_model all_channels"]
+    bias: Float[Tensor, "batch d_model"]
     tokens: Float[Tensor, "batch component d_token"]
 
 
@@ -131,22 +132,24 @@ class Sweeps(nn.Module):
         """Forward: head tokens of one layer; their writes are added to the stream."""
         layer, channels = batch.layers[index], channels_of(stream, batch)
         view = self.head_view(channels)
-        seen = head_pairings(layer, view, bias_stream(stream, batch))
+        start = bias_stream(stream, batch)
+        seen = head_pairings(layer, view, start)
         features = torch.cat([seen, head_writes(layer, view, reads)], -1)
         tokens = self.head_forward(features, context_of(batch, index)) * layer.heads[..., None]
         gate = 2 * self.head_gate(tokens) * layer.heads[..., None]
         moved = torch.einsum("bhck,bhkd->bhdc", torch.einsum("bdc,bhdk->bhck", channels, layer.W_V), layer.W_O)
-        through = torch.einsum("bd,bhdk,bhke->be", bias_stream(stream, batch), layer.W_V, layer.W_O)
+        through = torch.einsum("bd,bhdk,bhke->be", start, layer.W_V, layer.W_O)
         stream.X = stream.X + torch.einsum("bhdc,bhc->bdc", self.head_mix(moved), gate)
         stream.constant = stream.constant + layer.b_O + through
-        return Reading(seen, layer.heads.to(seen.dtype), channels, tokens)
+        return Reading(seen, layer.heads.to(seen.dtype), channels, start, tokens)
 
     def neurons(
         self, batch: WeightBatch, index: int, stream: Stream, reads: Float[Tensor, "batch d_model out_channels"]
     ) -> Reading:
         """Forward: neuron tokens of one layer; their writes are added to the stream."""
         layer, channels = batch.layers[index], channels_of(stream, batch)
-        bias = layer.b_in + torch.einsum("bd,bdm->bm", bias_stream(stream, batch), layer.W_in)
+        start = bias_stream(stream, batch)
+        bias = layer.b_in + torch.einsum("bd,bdm->bm", start, layer.W_in)
         seen = torch.cat([torch.einsum("bdm,bdc->bmc", layer.W_in, channels), bias[..., None]], -1)
         size = torch.sqrt(seen.square().sum(-1) + 1e-24)
         size = torch.where(batch.kind[:, 3:4] > 0, torch.ones_like(size), size)
@@ -157,7 +160,7 @@ class Sweeps(nn.Module):
         sizes = size * layer.neurons
         writes = torch.einsum("bmd,bmc->bdc", layer.W_out * sizes[..., None], self.neuron_write(tokens))
         stream.X, stream.constant = stream.X + writes, stream.constant + layer.b_out
-        return Reading(seen, sizes, channels, tokens)
+        return Reading(seen, sizes, channels, start, tokens)
 
     def neurons_back(
         self, batch: WeightBatch, index: int, reading: Reading, reads: Float[Tensor, "batch d_model out_channels"]
