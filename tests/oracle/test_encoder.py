@@ -50,6 +50,13 @@ def test_large_targets_are_read_without_edges_and_blind_to_gauge(config: TargetC
     torch.testing.assert_close(encode(fold(config, other), labels, few), plain, rtol=0, atol=1e-9)
 
 
+@settings(max_examples=10)
+@given(config=configs())
+def test_a_target_of_zeros_is_encoded(config: TargetConfig) -> None:
+    weights = {name: torch.zeros_like(tensor) for name, tensor in random_weights(config, 0).items()}
+    assert bool(encode(fold(config, weights), label_ids(config)).isfinite().all())
+
+
 def test_absent_biases_tied_embeddings_and_shared_heads_are_what_they_stand_for() -> None:
     bare = TargetConfig(
         *(8, 2, 4, 3, 5, 6, 7, 7),

@@ -1,0 +1,227 @@
+"""One weight encoder against another, without an LLM: each is trained with a small decoder that writes the program.
+
+    OMP_NUM_THREADS=1 python benchmarks/encoders.py --zoo ZOO --kind flowchart --encoder channels --steps 3000
+    OMP_NUM_THREADS=1 python benchmarks/encoders.py --zoo ZOO --encoder flat --no-relabel --gauge-train --out runs.json
+
+Programs are written greedily for targets of the splits test (unseen functions) and structure (unseen structures) and
+for some training targets, and compared with the truth by execution. Every evaluation is a line; the last one is a row
+of a Markdown table. With --out the run is added to a JSON file that holds a list of runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from torch import nn
+from tqdm import tqdm
+
+from oracle.batch import WeightBatch, collate
+from oracle.config import EncoderConfig
+from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
+from oracle.grade import grade
+from oracle.neutral import fold
+from oracle.questions import Question, Subject
+from oracle.rivals import ENCODERS
+from oracle.subjects import Example, batches_of, relabel
+from oracle.symmetry import random_gauge
+from zoo.store import Zoo
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is trained, on what, and how it is tested."""
+
+    zoo: Path
+    """Folder of the zoo."""
+    kind: Literal["flowchart", "rasp"] = "flowchart"
+    """Programs to write."""
+    encoder: str = "channels"
+    """One of oracle.rivals.ENCODERS."""
+    relabel: bool = True
+    """Rename tokens, answers and positions of flowcharts at random, anew in every batch."""
+    gauge_train: bool = False
+    """Read each training target in a random gauge of its own."""
+    gauge_test: bool = False
+    """Read each held-out target in a random gauge of its own."""
+    targets: int = 10_000
+    """Training targets, a seeded sample of split train."""
+    steps: int = 3_000
+    """Training steps."""
+    batch: int = 64
+    """Targets a step."""
+    lr: float = 1e-3
+    """Peak learning rate: linear warm-up, then linear to zero."""
+    warm_up: int = 200
+    """Steps of the warm-up."""
+    seed: int = 0
+    """Of the sample, the gauges, the initial weights and the order."""
+    eval_every: int = 500
+    """Steps between evaluations."""
+    eval_targets: int = 300
+    """Targets of each held-out split."""
+    eval_train: int = 200
+    """Training targets that are tested beside them."""
+    out: Path | None = None
+    """JSON file that the run is added to."""
+    save: Path | None = None
+    """File for the trained weights (torch.save of the state dict)."""
+    device: str = "cpu"
+    """Where torch computes."""
+    weights: EncoderConfig = field(default_factory=EncoderConfig)
+    """Size of the encoder."""
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """Size of the decoder."""
+
+
+def load(config: BenchConfig, zoo: Zoo, split: str, limit: int, gauge: bool) -> list[Example]:
+    """A seeded sample of a split's targets as examples that know nothing of a reader; too long texts are left out."""
+    codec, longest = TextCodec(), config.decoder.max_len - 1
+    rows = zoo.rows(split=split, kind=config.kind)
+    fitting = [row for row in rows if len(codec.encode(row.text)) <= longest]
+    if len(fitting) < len(rows):
+        print(f"{split}: {len(rows) - len(fitting)} of {len(rows)} texts are too long, left out", file=sys.stderr)
+    rows = random.Random(config.seed).sample(fitting, limit) if limit < len(fitting) else fitting
+    return [
+        example(zoo, row.id, codec, config.seed + i if gauge else None)
+        for i, row in enumerate(tqdm(rows, desc=split, leave=False, mininterval=2))
+    ]
+
+
+def example(zoo: Zoo, id: str, codec: TextCodec, gauge_seed: int | None) -> Example:
+    """A target, folded, with the names of its labels and its program."""
+    row, target, program = zoo.row(id), zoo.target(id), zoo.program(id)
+    weights = target.weights
+    if gauge_seed is not None:
+        weights = random_gauge(target.config, weights, gauge_seed)
+    labels = codec.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+    subject = Subject(row.kind, row.regime, program.text(), program, inputs=(), outputs=())
+    return Example(id, fold(target.config, weights), labels, subject)
+
+
+def collated(examples: Sequence[Example], device: str) -> WeightBatch:
+    return collate([e.neutral for e in examples], [e.labels for e in examples]).to(device)
+
+
+@torch.no_grad()
+def measure(model: WeightDecoder, examples: Sequence[Example], config: BenchConfig) -> dict[str, float]:
+    """Loss a piece, and shares of written programs that parse, are exact, are equivalent; agreement per input."""
+    by_size = sorted(examples, key=lambda e: (len(e.neutral.layers), e.neutral.W_E.shape[1]))
+    losses, grades = list[float](), []
+    for i in range(0, len(by_size), 2 * config.batch):
+        part = by_size[i : i + 2 * config.batch]
+        batch, texts = collated(part, config.device), [e.subject.text for e in part]
+        losses += model.loss(batch, texts).tolist()
+        longest = 10 + 3 * max(len(model.codec.encode(text)) for text in texts) // 2
+        for e, text in zip(part, model.write(batch, longest), strict=True):
+            grades.append(grade(Question("program", "", e.subject.text), text, e.subject))
+    n = len(grades)
+    return {
+        "targets": n,
+        "loss": sum(losses) / n,
+        "parsed": sum(g.parsed for g in grades) / n,
+        "exact": sum(g.exact for g in grades) / n,
+        "equivalent": sum(g.correct for g in grades) / n,
+        "agreement": sum(g.agreement for g in grades) / n,
+    }
+
+
+def learning_rate(config: BenchConfig, step: int) -> float:
+    """Linear warm-up to the peak, then linear to zero at the last step; `step` counts from 0."""
+    return config.lr * min(1.0, (step + 1) / config.warm_up) * (1 - step / config.steps)
+
+
+def show(step: int, seconds: float, results: dict[str, dict[str, float]]) -> None:
+    parts = [f"step {step}", f"{seconds:.3f} s/step"]
+    for split, r in results.items():
+        rates = " / ".join(f"{100 * r[k]:.1f}" for k in ("parsed", "exact", "equivalent", "agreement"))
+        parts.append(f"{split} loss {r['loss']:.4f} parsed/exact/equivalent/agreement {rates} %")
+    print(" | ".join(parts), flush=True)
+
+
+def train(model: WeightDecoder, splits: dict[str, list[Example]], config: BenchConfig) -> list[dict[str, Any]]:
+    """Train on the split train; every evaluation's step, seconds a step and results."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
+    rng = random.Random(config.seed)
+    batches = batches_of(splits["train"], config.batch, rng)
+    tested = splits | {"train": splits["train"][: config.eval_train]}
+    history, seconds, last = list[dict[str, Any]](), 0.0, 0
+    for step in range(config.steps):
+        began = time.perf_counter()
+        chosen = [relabel(e, rng) if config.relabel else e for e in next(batches)]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        loss = model.loss(collated(chosen, config.device), [e.subject.text for e in chosen]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        seconds += time.perf_counter() - began
+        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
+            results = {split: measure(model.eval(), examples, config) for split, examples in tested.items()}
+            model.train()
+            per_step = seconds / (step + 1 - last)
+            history.append({"step": step + 1, "seconds_per_step": per_step, "results": results})
+            show(step + 1, per_step, results)
+            seconds, last = 0.0, step + 1
+    return history
+
+
+def append(path: Path, run: dict[str, Any]) -> None:
+    """Add a run to the list in a JSON file."""
+    runs = json.loads(path.read_text()) if path.exists() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([*runs, run], indent=1) + "\n")
+
+
+def row(config: BenchConfig, history: Sequence[dict[str, Any]], parameters: int) -> str:
+    """The last evaluation as a Markdown table."""
+    results, cells = history[-1]["results"], list[str]()
+    for r in results.values():
+        cells.append(" / ".join(f"{100 * r[k]:.1f}" for k in ("exact", "equivalent", "agreement")))
+    gauges = f"{'random' if config.gauge_train else 'own'} / {'random' if config.gauge_test else 'own'}"
+    facts = [config.encoder, f"{parameters:,}", "yes" if config.relabel else "no", gauges, f"{config.steps}"]
+    names = ["encoder", "parameters", "relabelled", "gauge train / test", "steps", "s/step", *results]
+    lines = [names, ["---"] * len(names), [*facts, f"{history[-1]['seconds_per_step']:.3f}", *cells]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(config: BenchConfig) -> None:
+    """Load, train, test, write down."""
+    if config.encoder not in ENCODERS:
+        sys.exit(f"--encoder {config.encoder}: expected one of {', '.join(ENCODERS)}")
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("medium")
+    torch.manual_seed(config.seed)
+    zoo = Zoo.open(config.zoo)
+    splits = {
+        "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
+        "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
+        "train": load(config, zoo, "train", config.targets, config.gauge_train),
+    }
+    splits = {name: examples for name, examples in splits.items() if examples}
+    encoder = ENCODERS[config.encoder](config.weights, config.decoder.d_model, math.sqrt(config.decoder.d_model))
+    model = WeightDecoder(config.decoder, encoder).to(config.device)
+    parameters = sum(p.numel() for p in encoder.parameters())
+    sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
+    print(f"{config.encoder}: {parameters:,} parameters, {len(model.codec)} pieces; {sizes}", flush=True)
+    history = train(model, splits, config)
+    if config.save is not None:
+        torch.save(model.state_dict(), config.save)
+    if config.out is not None:
+        plain = asdict(replace(config, zoo=str(config.zoo), out=str(config.out), save=str(config.save)))  # type: ignore[arg-type]
+        append(config.out, {"config": plain, "encoder_parameters": parameters, "history": history})
+    print("\nexact / equivalent / agreement in %\n\n" + row(config, history, parameters))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BenchConfig, description=__doc__))

@@ -1,0 +1,240 @@
+"""A small transformer that writes a program's text from weight tokens: encoders are compared by it without an LLM.
+
+    weights -> encoder -> [n_tokens, d_model] -> cross-attention of a causal transformer -> pieces -> text
+
+The names of labels are cut into the same pieces, and the decoder's embedding rows are the encoder's `table`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oracle.batch import LabelIds, WeightBatch, pad_ids
+from tracr_tasks.errors import InputError
+
+PAD, START, END, GLUE = range(4)
+"""Ids of the pieces that are no text; GLUE stands where two pieces touch that would else have a space between them."""
+CALLS = (
+    *("select", "aggregate", "map", "sequence_map", "linear", "selector_width", "constant", "numerical"),
+    *("categorical", "selector_and", "selector_or", "selector_not", "int"),
+)
+"""Words that an opening bracket touches."""
+WORDS = (
+    *("if", "then", "else", "pos", "is", "has", "of", "first", "before", "equals", "last", "in"),
+    *("tokens", "indices", "length", "ones", "out", "default=", "and", "or", "not", "true", "false", "none"),
+    *("vocab", "max_seq_len", "attention", "causal", "bidirectional", "BOS", "PAD", "value"),
+)
+OPERATORS = ("==", "!=", "<=", ">=")
+PIECE = re.compile(r"v\d+|default=|[A-Za-z_]+|\d+|[=!<>]=|.", re.DOTALL)
+
+
+class TextCodec:
+    """Text of programs to ids of pieces and back, exactly; the vocabulary is the same in every run.
+
+    A piece is a word, a variable, a number below 100, an operator, or a single character. Spaces are implied where
+    canonical text has them.
+    """
+
+    def __init__(self) -> None:
+        characters = ["\n", *map(chr, range(32, 127))]
+        numbers, variables = [str(n) for n in range(10, 100)], [f"v{n}" for n in range(1, 61)]
+        self.pieces = ("", "", "", "", *characters, *numbers, *variables, *CALLS, *WORDS, *OPERATORS)
+        self.index = {piece: i for i, piece in enumerate(self.pieces) if i > GLUE}
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's pieces, without START and END.
+
+        Raises:
+            InputError: a character that is neither printable ASCII nor a line break.
+        """
+        found, gap = list[str](), 0
+        for piece in self._cut(text):
+            if piece == " ":
+                gap += 1
+                continue
+            implied = _spaced(found, piece)
+            if implied and gap == 0:
+                found.append("")
+            elif not implied or gap > 1:
+                found += [" "] * gap
+            found.append(piece)
+            gap = 0
+        return [self.index[piece] if piece else GLUE for piece in [*found, *[" "] * gap]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, up to the first END."""
+        found, parts = list[str](), list[str]()
+        for id in ids:
+            if id == END:
+                break
+            if id in (PAD, START):
+                continue
+            piece = self.pieces[id]
+            parts += [" ", piece] if _spaced(found, piece) else [piece]
+            found.append(piece)
+        return "".join(parts)
+
+    def _cut(self, text: str) -> Iterator[str]:
+        """Pieces and single spaces; what is no piece as a whole falls into characters."""
+        for match in PIECE.findall(text):
+            for piece in [match] if match in self.index else match:
+                if piece not in self.index:
+                    raise InputError(f"{piece!r}: expected printable ASCII and line breaks only")
+                yield piece
+
+    def name_ids(self, name: str) -> list[int]:
+        """Ids of a label's name, in which nothing needs GLUE."""
+        return [id for id in self.encode(name) if id != GLUE]
+
+    def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
+        """Ids of a target's label names, as `Reader.label_ids` gives them for a language model."""
+        positions = ["BOS", *map(str, range(1, n_ctx))]
+        return LabelIds(*(pad_ids([self.name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
+
+    def batch(self, texts: Sequence[str]) -> Int[Tensor, "text piece"]:
+        """Ids of texts between START and END, padded with PAD."""
+        rows = [[START, *self.encode(text), END] for text in texts]
+        width = max(map(len, rows))
+        return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
+
+
+def _spaced(before: Sequence[str], piece: str) -> bool:
+    """Whether canonical text has a space between the pieces `before` and `piece`. GLUE is the empty string."""
+    last = before[-1] if before else ""
+    if not (last and piece) or {last, piece} & {" ", "\n"} or last in "([{." or piece in ",)]}.:[":
+        return False
+    if last == "default=" or (last.isdigit() and piece.isdigit()):
+        return False
+    if piece == "(":
+        return last not in CALLS
+    return last != "-" or _is_operand(before[-2] if len(before) > 1 else "")
+
+
+def _is_operand(piece: str) -> bool:
+    """Whether a minus behind `piece` subtracts."""
+    return piece in (")", "]", "}") or (piece.isalnum() and piece not in ("and", "or", "not"))
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Size of the decoder; `d_model` is the `d_llm` of its encoder."""
+
+    d_model: int = 128
+    """Width of pieces and weight tokens."""
+    n_layers: int = 3
+    """Layers of self-attention, cross-attention and MLP."""
+    n_heads: int = 4
+    """Heads of both attentions."""
+    max_len: int = 200
+    """Most pieces of a text, END included."""
+
+
+KeyValue = tuple[Float[Tensor, "batch head _ d_head"], Float[Tensor, "batch head _ d_head"]]
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm causal self-attention, cross-attention to weight tokens, GELU MLP; keys and values can be kept."""
+
+    def __init__(self, width: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(width) for _ in range(3))
+        self.query, self.key_value, self.out = (nn.Linear(width, n * width) for n in (1, 2, 1))
+        self.cross_query, self.cross_key_value, self.cross_out = (nn.Linear(width, n * width) for n in (1, 2, 1))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def _split(self, x: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch head n d_head"]:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def remember(self, memory: Float[Tensor, "batch n_tokens width"]) -> KeyValue:
+        """Keys and values of the weight tokens."""
+        keys, values = self.cross_key_value(memory).chunk(2, -1)
+        return self._split(keys), self._split(values)
+
+    def forward(
+        self, x: Float[Tensor, "batch piece width"], memory: KeyValue, past: KeyValue | None = None
+    ) -> tuple[Float[Tensor, "batch piece width"], KeyValue]:
+        """New states of the pieces, and keys and values of all so far. Behind a `past` there is one piece at a time."""
+        read = self.norm_self(x)
+        keys, values = map(self._split, self.key_value(read).chunk(2, -1))
+        if past is not None:
+            keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
+        seen = F.scaled_dot_product_attention(self._split(self.query(read)), keys, values, is_causal=past is None)
+        x = x + self.out(seen.transpose(1, 2).flatten(-2))
+        query = self._split(self.cross_query(self.norm_cross(x)))
+        x = x + self.cross_out(F.scaled_dot_product_attention(query, *memory).transpose(1, 2).flatten(-2))
+        return x + self.mlp(self.norm_mlp(x)), (keys, values)
+
+
+class WeightDecoder(nn.Module):
+    """An encoder and the transformer that writes from its weight tokens. Trained together from nothing."""
+
+    def __init__(self, config: DecoderConfig, encoder: nn.Module):
+        """Args: the size; an encoder with `forward(batch, table)` that gives weight tokens of width `d_model`."""
+        super().__init__()
+        self.config, self.codec, self.encoder = config, TextCodec(), encoder
+        self.embedding = nn.Embedding(len(self.codec), config.d_model)
+        self.positions = nn.Parameter(0.02 * torch.randn(config.max_len, config.d_model))
+        self.layers = nn.ModuleList(DecoderLayer(config.d_model, config.n_heads) for _ in range(config.n_layers))
+        self.norm_memory, self.norm_out = nn.LayerNorm(config.d_model), nn.LayerNorm(config.d_model)
+        self.unembed = nn.Linear(config.d_model, len(self.codec))
+
+    @property
+    def table(self) -> Float[Tensor, "piece d_model"]:
+        """The embedding rows: what the encoder makes the codes of names from."""
+        weight: Tensor = self.embedding.weight
+        return weight
+
+    def _remember(self, batch: WeightBatch) -> list[KeyValue]:
+        """Every layer's keys and values of the weight tokens."""
+        memory = self.norm_memory(self.encoder(batch, self.table))
+        return [layer.remember(memory) for layer in self.layers]  # type: ignore[operator]
+
+    def _logits(
+        self, ids: Int[Tensor, "batch piece"], memory: list[KeyValue], past: list[KeyValue] | None = None
+    ) -> tuple[Float[Tensor, "batch piece vocab"], list[KeyValue]]:
+        first = 0 if past is None else past[0][0].shape[2]
+        x, kept = self.embedding(ids) + self.positions[first : first + ids.shape[1]], list[KeyValue]()
+        for i, layer in enumerate(self.layers):
+            x, key_value = layer(x, memory[i], None if past is None else past[i])
+            kept.append(key_value)
+        return self.unembed(self.norm_out(x)), kept
+
+    def loss(self, batch: WeightBatch, texts: Sequence[str]) -> Float[Tensor, " target"]:
+        """Mean cross-entropy (nats) of each text's pieces, END included.
+
+        Raises:
+            InputError: a text of more than `max_len` pieces, or with other characters than `TextCodec` knows.
+        """
+        ids = self.codec.batch(texts).to(self.table.device)
+        if (length := ids.shape[1] - 1) > self.config.max_len:
+            raise InputError(f"a text of {length} pieces, expected at most {self.config.max_len}")
+        logits, _ = self._logits(ids[:, :-1], self._remember(batch))
+        wanted = ids[:, 1:]
+        each = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")
+        return each.sum(1) / (wanted != PAD).sum(1)
+
+    @torch.no_grad()
+    def write(self, batch: WeightBatch, max_len: int | None = None) -> list[str]:
+        """The likeliest piece after piece until END, at most `max_len` (and the configuration's) of them."""
+        memory, past = self._remember(batch), None
+        last = torch.full((len(batch), 1), START, device=self.table.device)
+        ended, written = torch.zeros_like(last, dtype=torch.bool), list[Tensor]()
+        for _ in range(min(max_len or self.config.max_len, self.config.max_len)):
+            logits, past = self._logits(last, memory, past)
+            last = logits[:, -1:].argmax(-1).masked_fill(ended, PAD)
+            written.append(last)
+            ended |= last == END
+            if bool(ended.all()):
+                break
+        return [self.codec.decode(row) for row in torch.cat(written, 1).tolist()]
