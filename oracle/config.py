@@ -12,19 +12,19 @@ from typing import Any
 class EncoderConfig:
     """The residual-channel encoder: weights to `n_tokens` embeddings of the reader's width."""
 
-    token_channels: int = 20
+    token_channels: int = 12
     """Residual channels that start from codes of the input tokens."""
     position_channels: int = 12
     """Residual channels that start from codes of the positions."""
-    hidden_channels: int = 96
-    """Residual channels that only heads and neurons write to: every (head, label) pair and neuron needs a code."""
-    out_channels: int = 64
+    hidden_channels: int = 40
+    """Residual channels that only heads and neurons write to."""
+    out_channels: int = 32
     """Covector channels; the first half starts from codes of the output tokens, the rest is for components alone."""
-    head_channels: int = 40
+    head_channels: int = 16
     """Mixtures of the channels that a head's pairings are taken on (a head has the square of it as features)."""
-    d_token: int = 128
+    d_token: int = 96
     """Width of a head, neuron or label token."""
-    n_mix_layers: int = 2
+    n_mix_layers: int = 4
     """Self-attention layers over label, head and neuron tokens."""
     d_edge: int = 32
     """Width of the pairings between any two of these tokens that the attention sees; 0: it sees none."""
@@ -36,7 +36,7 @@ class EncoderConfig:
     """Perceiver layers that pool them."""
     n_attention_heads: int = 4
     """Heads of the attention above."""
-    n_tokens: int = 24
+    n_tokens: int = 48
     """Weight tokens that the reader is given."""
 
     @property
