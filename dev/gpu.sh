@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make the shipped artefacts on a GPU machine that is lent for under ten minutes a command and keeps nothing between them.
 #
-#   dev/gpu.sh zoo|base|train|eval [OPTIONS OF THE VERB]
+#   dev/gpu.sh zoo|base|train|eval|encoders [OPTIONS OF THE VERB]
 #
 # A piece reads what earlier pieces made from IN (default runs/gpu: copy each piece's results there and bring it along),
 # works in WORK for at most LIMIT seconds, and leaves its results in OUT as NAME.tar.00, .01, ... of under 16 MB each,
@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-piece=${1:?usage: dev/gpu.sh zoo|base|train|eval [OPTIONS OF THE VERB]}
+piece=${1:?usage: dev/gpu.sh zoo|base|train|eval|encoders [OPTIONS OF THE VERB]}
 shift
 IN=${IN:-runs/gpu} OUT=${OUT:-runs/gpu} WORK=${WORK:-/tmp/weight-oracle} LIMIT=${LIMIT:-540} SPEC=${SPEC:-default}
 mkdir -p "$IN" "$OUT" "$WORK"
@@ -41,7 +41,7 @@ oracle() { # VERB...: one command, stopped in time to pack what it has
   timeout --signal=TERM --kill-after=20 "$LIMIT" python3 -m oracle.cli "$@"
 }
 
-for name in zoo base oracle results; do unpack "$name"; done
+for name in zoo base oracle results encoders; do unpack "$name"; done
 case $piece in
   zoo)
     trap 'pack zoo' EXIT
@@ -60,8 +60,14 @@ case $piece in
     trap 'pack results' EXIT
     oracle eval --zoo "$WORK/zoo" --oracle "$WORK/oracle" --out "$WORK/results" "$@"
     ;;
+  encoders) # one run of the bench without an LLM, added to runs.json; `--steps` decides how long it takes
+    trap 'pack encoders' EXIT
+    mkdir -p "$WORK/encoders"
+    timeout --signal=TERM --kill-after=20 "$LIMIT" \
+      python3 benchmarks/encoders.py --zoo "$WORK/zoo" --device cuda --out "$WORK/encoders/runs.json" "$@"
+    ;;
   *)
-    echo "dev/gpu.sh: error: unknown piece '$piece', expected zoo, base, train or eval" >&2
+    echo "dev/gpu.sh: error: unknown piece '$piece', expected zoo, base, train, eval or encoders" >&2
     exit 2
     ;;
 esac
