@@ -1,10 +1,12 @@
-"""The attention block that the encoder mixes and pools its tokens with."""
+"""The attention block that encoders mix and pool their tokens with, and the pooling that ends each of them."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from oracle.config import EncoderConfig
 
 
 class AttentionBlock(nn.Module):
@@ -36,6 +38,30 @@ class AttentionBlock(nn.Module):
         mixed = (scores + hidden[:, None, None]).softmax(-1).to(scores.dtype) @ self._split(values)
         x = x + self.out(mixed.transpose(1, 2).flatten(-2))
         return x + self.mlp(self.norm_mlp(x))
+
+
+class Pooled(nn.Module):
+    """The end of every encoder: a Perceiver pools its tokens to a fixed number, in the reader's width and norm."""
+
+    def __init__(self, config: EncoderConfig, d_llm: int, embedding_norm: float):
+        """Args: the configuration; the reader's hidden size; the mean norm of its embedding rows."""
+        super().__init__()
+        self.config, self.d_llm, d, heads = config, d_llm, config.d_token, config.n_attention_heads
+        self.latents = nn.Parameter(torch.randn(config.n_tokens, d))
+        self.pool = nn.ModuleList(AttentionBlock(d, heads) for _ in range(config.n_pool_layers))
+        self.settle = nn.ModuleList(AttentionBlock(d, heads) for _ in range(config.n_pool_layers))
+        self.project = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d_llm))
+        self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
+
+    def pooled(
+        self, tokens: Float[Tensor, "batch n d_token"], mask: Bool[Tensor, "batch n"]
+    ) -> Float[Tensor, "batch n_tokens d_llm"]:
+        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned)."""
+        latents = self.latents.expand(len(tokens), -1, -1)
+        full = torch.ones_like(latents[..., 0], dtype=torch.bool)
+        for pool, settle in zip(self.pool, self.settle, strict=True):
+            latents = settle(pool(latents, mask, tokens), full)
+        return self.gain * nn.functional.normalize(self.project(latents), dim=-1)
 
 
 def gather_pairs(

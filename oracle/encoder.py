@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from oracle.attention import AttentionBlock, gather_pairs, gather_valid
+from oracle.attention import AttentionBlock, Pooled, gather_pairs, gather_valid
 from oracle.batch import WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
@@ -35,13 +35,12 @@ class Components:
     """The same nodes as they write and read, for their edges; none where there are too many."""
 
 
-class WeightEncoder(nn.Module):
+class WeightEncoder(Pooled):
     """Weights to weight tokens, blind to every gauge of symmetries.md, equivariant to relabelling."""
 
     def __init__(self, config: EncoderConfig, d_llm: int, embedding_norm: float = 1.0):
         """Args: the configuration; the reader's hidden size; the mean norm of its embedding rows."""
-        super().__init__()
-        self.config, self.d_llm = config, d_llm
+        super().__init__(config, d_llm, embedding_norm)
         d, half = config.d_token, config.out_channels // 2
         self.token_code, self.position_code = (
             NameCode(d_llm, config.token_channels),
@@ -63,11 +62,6 @@ class WeightEncoder(nn.Module):
             else AttentionBlock(d, config.n_attention_heads)
             for _ in range(config.n_mix_layers)
         )
-        self.latents = nn.Parameter(torch.randn(config.n_tokens, d))
-        self.pool = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
-        self.settle = nn.ModuleList(AttentionBlock(d, config.n_attention_heads) for _ in range(config.n_pool_layers))
-        self.project = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d_llm))
-        self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
 
     def has_edges(self, batch: WeightBatch) -> bool:
         """Whether the targets of a batch are few enough tokens that pairs of them are looked at."""
@@ -143,7 +137,7 @@ class WeightEncoder(nn.Module):
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
     def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
-        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned).
+        """Weight tokens (see `Pooled.pooled`).
 
         The tokens of a target with more than `max_edge_nodes` are pooled without being mixed first: cost stays linear.
         """
@@ -157,11 +151,7 @@ class WeightEncoder(nn.Module):
         elif self.edges is None:
             for block in self.mix:
                 tokens = block(tokens, mask)
-        latents = self.latents.expand(len(tokens), -1, -1)
-        full = torch.ones_like(latents[..., 0], dtype=torch.bool)
-        for pool, settle in zip(self.pool, self.settle, strict=True):
-            latents = settle(pool(latents, mask, tokens), full)
-        return self.gain * nn.functional.normalize(self.project(latents), dim=-1)
+        return self.pooled(tokens, mask)
 
 
 def label_groups(batch: WeightBatch) -> tuple[Group, Group]:

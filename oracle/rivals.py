@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from oracle.attention import AttentionBlock, gather_valid
+from oracle.attention import AttentionBlock, Pooled, gather_valid
 from oracle.batch import LayerBatch, WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
@@ -52,22 +52,17 @@ def label_masks(batch: WeightBatch) -> list[Bool[Tensor, "batch _"]]:
     return [(ids != 0).any(-1) for ids in (batch.token_ids, batch.position_ids, batch.output_ids)]
 
 
-class Rival(nn.Module):
+class Rival(Pooled):
     """What the rivals share: tokens of names and of the target, mixing, pooling, projection."""
 
     def __init__(self, config: EncoderConfig, d_llm: int, embedding_norm: float = 1.0):
         """Args: the configuration; the reader's hidden size; the mean norm of its embedding rows."""
-        super().__init__()
-        self.config, d, heads = config, config.d_token, config.n_attention_heads
+        super().__init__(config, d_llm, embedding_norm)
+        d, heads = config.d_token, config.n_attention_heads
         self.names = nn.ModuleList(NameCode(d_llm, d) for _ in range(3))
         self.label_kind = nn.Parameter(0.3 * torch.randn(3, d))
         self.summary = nn.Linear(N_KIND + 1, d)
         self.mix = nn.ModuleList(AttentionBlock(d, heads) for _ in range(config.n_mix_layers))
-        self.latents = nn.Parameter(torch.randn(config.n_tokens, d))
-        self.pool = nn.ModuleList(AttentionBlock(d, heads) for _ in range(config.n_pool_layers))
-        self.settle = nn.ModuleList(AttentionBlock(d, heads) for _ in range(config.n_pool_layers))
-        self.project = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, d_llm))
-        self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
 
     def labels(
         self,
@@ -91,16 +86,12 @@ class Rival(nn.Module):
         raise NotImplementedError
 
     def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
-        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned)."""
+        """Weight tokens (see `Pooled.pooled`)."""
         groups = self.found(batch, table)
         tokens, mask = gather_valid(torch.cat([g[0] for g in groups], 1), torch.cat([g[1] for g in groups], 1))
         for block in self.mix:
             tokens = block(tokens, mask)
-        latents = self.latents.expand(len(tokens), -1, -1)
-        full = torch.ones_like(latents[..., 0], dtype=torch.bool)
-        for pool, settle in zip(self.pool, self.settle, strict=True):
-            latents = settle(pool(latents, mask, tokens), full)
-        return self.gain * nn.functional.normalize(self.project(latents), dim=-1)
+        return self.pooled(tokens, mask)
 
 
 @dataclass(frozen=True)
