@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
-from oracle.neutral import fold
+from oracle.neutral import NeutralLayer, fold
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, shapes
 
 PLAIN = TargetConfig(6, 1, 2, 4, 5, 4, 7, 7, act_fn="gelu", normalization_type="LN", attention_dir="causal")
 REFUSED: dict[str, Any] = {
     "act_fn": "silu",
-    "default_prepend_bos": False,
     "positional_embedding_type": "rotary",
-    "n_key_value_heads": 1,
-    "attn_scale": 1.0,
     "use_qk_norm": True,
     "gated_mlp": True,
     "parallel_attn_mlp": True,
+}
+FOLDED: dict[str, Any] = {
+    "default_prepend_bos": False,
+    "n_key_value_heads": 1,
+    "attn_scale": 1.0,
     "qkv_bias": False,
     "attn_out_bias": False,
     "mlp_bias": False,
@@ -40,6 +42,16 @@ def test_what_cannot_be_folded_is_refused_by_name(name: str) -> None:
     config = replace(PLAIN, **{name: REFUSED[name]})
     with pytest.raises(TargetError, match=rf"{name} = '?{REFUSED[name]}'? is not read by the oracle yet, expected"):
         fold(config, weights(config))
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_absent_and_shared_tensors_are_folded_to_the_plain_shapes(name: str) -> None:
+    """That they are the same function is a test of the encoder."""
+    config = replace(PLAIN, **{name: FOLDED[name]})
+    plain, folded = fold(PLAIN, weights(PLAIN)), fold(config, weights(config))
+    for field in fields(NeutralLayer):
+        assert getattr(folded.layers[0], field.name).shape == getattr(plain.layers[0], field.name).shape
+    assert (folded.W_U.shape, folded.b_U.shape) == (plain.W_U.shape, plain.b_U.shape)
 
 
 def test_the_tanh_formula_counts_as_gelu() -> None:
