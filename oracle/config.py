@@ -12,15 +12,16 @@ from typing import Any
 class EncoderConfig:
     """The residual-channel encoder: weights to `n_tokens` embeddings of the reader's width."""
 
-    token_channels: int = 20
+    token_channels: int = 12
     """Residual channels that start from codes of the input tokens."""
     position_channels: int = 12
     """Residual channels that start from codes of the positions."""
-    hidden_channels: int = 96
-    """Residual channels that only heads and neurons write to: every (head, label) pair and neuron needs a code."""
-    out_channels: int = 64
+    hidden_channels: int = 24
+    """Residual channels that only heads and neurons write to. Without edges more are needed (96): each pair of a head and
+    a label, and each neuron, then needs a code of its own."""
+    out_channels: int = 24
     """Covector channels; the first half starts from codes of the output tokens, the rest is for components alone."""
-    head_channels: int = 40
+    head_channels: int = 16
     """Mixtures of the channels that a head's pairings are taken on (a head has the square of it as features)."""
     d_token: int = 96
     """Width of a head, neuron or label token."""
