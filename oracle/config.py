@@ -17,8 +17,8 @@ class EncoderConfig:
     position_channels: int = 12
     """Residual channels that start from codes of the positions."""
     hidden_channels: int = 24
-    """Residual channels that only heads and neurons write to. Without edges more are needed (96): each pair of a head and
-    a label, and each neuron, then needs a code of its own."""
+    """Residual channels that only heads and neurons write to. Without edges more are needed (96): each pair of a head
+    and a label, and each neuron, then needs a code of its own."""
     out_channels: int = 24
     """Covector channels; the first half starts from codes of the output tokens, the rest is for components alone."""
     head_channels: int = 16
