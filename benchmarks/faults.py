@@ -26,6 +26,7 @@ FAULTS += (dead_workers, one_diverges, changed_spec, power_loss)
 
 
 def main(config: FaultsConfig) -> None:
+    """Build the undisturbed zoo, cause every fault in turn, print what held."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), random.Random(config.seed))
         targets = len(Zoo.open(bench.reference))

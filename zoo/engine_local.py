@@ -144,13 +144,14 @@ def _work(job: Job, pipe: Any) -> None:
 
 def _portable(error: Exception) -> Exception:
     """The error itself if it can travel and is the user's, else one with its traceback as text."""
-    if isinstance(error, (InputError, OSError)):
-        try:
-            pickle.loads(pickle.dumps(error))
-            return error
-        except Exception:  # an exception of unusual arguments; what it says travels all the same
-            pass
-    return RuntimeError(f"in a worker: {''.join(traceback.format_exception(error))}")
+    as_text = RuntimeError(f"in a worker: {''.join(traceback.format_exception(error))}")
+    if not isinstance(error, (InputError, OSError)):
+        return as_text
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an exception of unusual arguments; what it says travels all the same
+        return as_text
+    return error
 
 
 def _end_with_parent() -> None:
