@@ -4,11 +4,14 @@ Labels and neurons are vectors of the residual stream: labels of the input and n
 neurons *read*. A head is neither; it is seen between two others, what it compares and what it moves:
 
     writer a, reader r     <a, r>
-    labels a, b            a W_Q W_K^T b and b W_Q W_K^T a, over all heads, and under a norm <a, b>
-    label a, reader r      a W_V W_O r, over all heads
+    labels a, b            a W_Q W_K^T b and b W_Q W_K^T a of each head, and under a norm <a, b>
+    label a, reader r      a W_V W_O r of each head
     head, writer a         a W_K W_Q^T x and a W_Q W_K^T x for mixtures x of the channels and for the query's bias,
                            a W_V W_O y for mixtures y of the covectors
     head, reader r         x W_V W_O r
+
+What each head compares and moves is summed over heads, scaled by what the head's token says: without that the sum
+forgets that the head which moves a token to a neuron is the one that looks at this position, and not another.
 
 Every one is a product that no gauge changes (symmetries.md, Invariants), of a write with a later read (S9). Channels
 say the same through a fixed number of mixtures for targets of any size; edges name the pair, as long as pairs are few.
@@ -47,6 +50,8 @@ class Group:
     """Of heads: what it is read for behind them."""
     query: Float[Tensor, "batch n d_head"] | None = None
     """Of heads: the query of an empty stream."""
+    tokens: Float[Tensor, "batch n d_token"] | None = None
+    """Of heads: what is known of each, so that what it moves is tied to where it looks."""
 
 
 class EdgeSum:
@@ -92,6 +97,7 @@ class EdgeNet(nn.Module):
         self.want = nn.Linear(config.out_channels, p, bias=False)
         self.read, self.gram, self.compared, self.moved = (pair_net(n, e) for n in (1, 1, 2, 1))
         self.head_writer, self.head_reader = pair_net(3 * p + 1, e), pair_net(p, e)
+        self.compared_by, self.moved_by = nn.Linear(config.d_token, e), nn.Linear(config.d_token, e)
         self.d_edge = e
 
     def forward(self, batch: WeightBatch, groups: Sequence[Group]) -> Float[Tensor, "batch node node d_edge"]:
@@ -114,15 +120,19 @@ class EdgeNet(nn.Module):
     def _through(self, batch: WeightBatch, heads: Group, groups: Sequence[Group], edges: EdgeSum) -> None:
         """What the heads of a layer compare and move, added to the edges of the input's labels."""
         layer, labels = batch.layers[heads.layer], groups[0].writes
-        on = layer.heads[..., None, None, None]
+        assert heads.tokens is not None
+        on = layer.heads[..., None]
+        compared_by, moved_by = (
+            ((1 + net(heads.tokens)) * on)[:, :, None, None] for net in (self.compared_by, self.moved_by)
+        )
         query, key, value = (torch.einsum("bnd,bhdk->bhnk", labels, W) for W in (layer.W_Q, layer.W_K, layer.W_V))
         scores = squash(query @ key.transpose(-1, -2))
-        edges.add(0, 0, (self.compared(torch.stack([scores, scores.transpose(-1, -2)], -1)) * on).sum(1))
+        edges.add(0, 0, (self.compared(torch.stack([scores, scores.transpose(-1, -2)], -1)) * compared_by).sum(1))
         moved = value @ layer.W_O
         for j, reader in enumerate(groups):
             if reader.reads is not None and reader.layer >= heads.layer:
                 pair = squash(torch.einsum("bhnd,bmd->bhnm", moved, reader.reads))[..., None]
-                edges.add(0, j, (self.moved(pair) * on).sum(1))
+                edges.add(0, j, (self.moved(pair) * moved_by).sum(1))
 
     def _of(self, batch: WeightBatch, i: int, groups: Sequence[Group], edges: EdgeSum) -> None:
         """What each head of a layer compares and moves, added to its own edges."""
@@ -152,7 +162,7 @@ class EdgeBlock(nn.Module):
         self.n_heads, self.scale = n_heads, (width // n_heads) ** -0.5
         self.norm, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.edge_value = nn.Parameter(torch.randn(n_heads, width // n_heads, d_edge) * d_edge**-0.5)
+        self.edge_out = nn.Linear(n_heads * d_edge, width, bias=False)
         self.mlp = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
 
     def forward(
@@ -168,6 +178,5 @@ class EdgeBlock(nn.Module):
         hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -torch.inf)
         shares = (scores + hidden[:, None, None]).softmax(-1).to(v.dtype)
         seen = shares.transpose(1, 2) @ edges  # [batch, query, head, d_edge]
-        mixed = (shares @ v).transpose(1, 2) + torch.einsum("bqhe,hde->bqhd", seen, self.edge_value)
-        x = x + self.out(mixed.flatten(-2))
+        x = x + self.out((shares @ v).transpose(1, 2).flatten(-2)) + self.edge_out(seen.flatten(-2))
         return x + self.mlp(self.norm_mlp(x))

@@ -87,10 +87,11 @@ class WeightEncoder(Pooled):
         groups, has_edges = list[Group](), self.has_edges(batch)
         for index in reversed(range(len(batch.layers))):
             layer, (heads, neurons) = batch.layers[index], readings[index]
+            neuron_tokens, behind = self.sweeps.neurons_back(batch, index, neurons, Y)
+            head_tokens, Y = self.sweeps.heads_back(batch, index, heads, behind)
             if has_edges:
-                groups = [head_group(batch, index, heads, Y), neuron_group(batch, index, neurons), *groups]
-            neuron_tokens, Y = self.sweeps.neurons_back(batch, index, neurons, Y)
-            head_tokens, Y = self.sweeps.heads_back(batch, index, heads, Y)
+                seen = head_group(batch, index, heads, behind, head_tokens)
+                groups = [seen, neuron_group(batch, index, neurons), *groups]
             found = [(head_tokens + self.kind[4], layer.heads), (neuron_tokens + self.kind[5], layer.neurons), *found]
         labels = [*self._inputs(batch, X, Y, table), self._summary(batch, Y), outputs]
         tokens, masks = zip(*labels, *found, strict=True)
@@ -162,12 +163,18 @@ def label_groups(batch: WeightBatch) -> tuple[Group, Group]:
 
 
 def head_group(
-    batch: WeightBatch, index: int, reading: Reading, covectors: Float[Tensor, "batch d_model out_channels"]
+    batch: WeightBatch,
+    index: int,
+    reading: Reading,
+    covectors: Float[Tensor, "batch d_model out_channels"],
+    tokens: Float[Tensor, "batch n d_token"],
 ) -> Group:
     """The heads of a layer."""
     layer = batch.layers[index]
     query = layer.b_Q + torch.einsum("bd,bhdk->bhk", reading.bias, layer.W_Q)
-    return Group(layer.heads.shape[1], index, channels=reading.channels, covectors=covectors, query=query)
+    return Group(
+        layer.heads.shape[1], index, channels=reading.channels, covectors=covectors, query=query, tokens=tokens
+    )
 
 
 def neuron_group(batch: WeightBatch, index: int, reading: Reading) -> Group:
