@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -151,9 +151,10 @@ def read_tensor(path: Path, entry: TensorEntry) -> np.ndarray:
         return flat.astype(np.float32).reshape(entry.shape)
 
 
-def memory_map(path: Path, entry: TensorEntry) -> Float[np.ndarray, "rows n_params"]:
-    """A float32 matrix of a file whose header was checked, read only where it is looked at."""
-    return np.memmap(path, dtype="<f4", mode="r", offset=entry.start, shape=entry.shape).view(np.ndarray)
+def memory_maps(path: Path, entries: Mapping[str, TensorEntry]) -> dict[str, Float[np.ndarray, "rows n_params"]]:
+    """The float32 matrices of a file whose header was checked, read only where they are looked at: one map in all."""
+    whole = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    return {name: whole[e.start : e.end].view("<f4").reshape(e.shape) for name, e in entries.items()}
 
 
 def write_atomic(path: Path, chunks: Sequence[bytes]) -> None:

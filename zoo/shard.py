@@ -27,7 +27,7 @@ from torch import Tensor
 from tracr_tasks.errors import ZooError
 from tracr_tasks.transformer import TargetConfig, Weights, shapes
 from zoo.fields import to_fields
-from zoo.files import MAX_HEADER, Header, memory_map, read_header, safetensors_bytes, shown, write_if_other
+from zoo.files import MAX_HEADER, Header, memory_maps, read_header, safetensors_bytes, shown, write_if_other
 from zoo.parts import REGIMES
 from zoo.rows import LATER, Failure, ZooRow
 
@@ -234,7 +234,7 @@ def read_shard(path: Path) -> Shard:
 def damage(path: Path, shard: Shard) -> list[str]:
     """One line for each row of a shard whose bytes are not those that were written. Reads the whole file."""
     name = path.name.removesuffix(SUFFIX)
-    matrices = {family: memory_map(path, entry) for family, entry in shard.header.tensors.items()}
+    matrices = memory_maps(path, shard.header.tensors)
     places = Counter((row.family, row.row) for row in shard.rows)
     out = []
     for row in shard.rows:

@@ -12,6 +12,7 @@ Index, layout and card are made from the shards and can be made again (merge.py)
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from jaxtyping import Float
 
 from tracr_tasks.errors import InputError, ZooError
 from tracr_tasks.transformer import TargetConfig
-from zoo.files import memory_map, read_json, shown
+from zoo.files import memory_maps, read_json, shown
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 from zoo.padding import crop_layers
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from tracr_tasks.rasp import Program
 
 LAYOUT_FILE, SPEC_FILE = "layout.json", "spec.json"
+MAX_MAPPED = 256
+"""Shards that are mapped into memory at once; each takes one of the files that a process may have open."""
 
 
 class Zoo:
@@ -45,7 +48,7 @@ class Zoo:
         self.directory = directory
         self.families = families
         self._rows = {row.id: row for row in rows}
-        self._matrices: dict[tuple[str, str], Float[np.ndarray, "rows n_params"]] = {}
+        self._shards: OrderedDict[str, dict[str, Float[np.ndarray, "rows n_params"]]] = OrderedDict()
 
     @classmethod
     def open(cls, directory: Path | str) -> Zoo:
@@ -143,14 +146,16 @@ class Zoo:
         return program_of(self.row(target_id))
 
     def _matrix(self, row: ZooRow) -> Float[np.ndarray, "rows n_params"]:
-        key = (row.shard, row.family)
-        if key not in self._matrices:
-            path = shard_path(self.directory, row.shard)
-            for family, entry in read_shard(path).header.tensors.items():
-                self._matrices[row.shard, family] = memory_map(path, entry)
-            if key not in self._matrices:
-                raise ZooError(f"{shown(path, 300)}: no family '{shown(row.family)}', which the index names")
-        return self._matrices[key]
+        path = shard_path(self.directory, row.shard)
+        if row.shard not in self._shards:
+            self._shards[row.shard] = memory_maps(path, read_shard(path).header.tensors)
+        self._shards.move_to_end(row.shard)
+        if len(self._shards) > MAX_MAPPED:
+            self._shards.popitem(last=False)
+        families = self._shards[row.shard]
+        if row.family not in families:
+            raise ZooError(f"{shown(path, 300)}: no family '{shown(row.family)}', which the index names")
+        return families[row.family]
 
 
 def read_spec(directory: Path) -> ZooSpec:

@@ -57,6 +57,15 @@ def test_the_index_says_what_the_zoo_was_built_from(small: ZooSpec, small_zoo: P
     assert facts.duplicates + len(Zoo.open(small_zoo)) + len(facts.failures) == 12
 
 
+def test_a_zoo_keeps_few_files_open(small_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.store.MAX_MAPPED", 1)
+    zoo, before = Zoo.open(small_zoo), len(list(Path("/proc/self/fd").iterdir()))
+    assert len({row.shard for row in zoo}) > 1 and len({row.family for row in zoo}) > 2
+    kept = {row.id: zoo.flat(row.id, check=True) for row in zoo}
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    assert all((zoo.flat(id, check=True) == flat).all() for id, flat in kept.items())
+
+
 def test_the_index_loads_as_a_dataset(small_zoo: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
