@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from oracle.config import EncoderConfig
+from oracle.slots import label_slots
 
 
 class AttentionBlock(nn.Module):
@@ -41,7 +44,7 @@ class AttentionBlock(nn.Module):
 
 
 class Pooled(nn.Module):
-    """The end of every encoder: a Perceiver pools its tokens to a fixed number, in the reader's width and norm."""
+    """The end of every encoder: tokens in the reader's width and norm; a Perceiver pools them where they are many."""
 
     def __init__(self, config: EncoderConfig, d_llm: int, embedding_norm: float):
         """Args: the configuration; the reader's hidden size; the mean norm of its embedding rows."""
@@ -54,14 +57,40 @@ class Pooled(nn.Module):
         self.gain = nn.Parameter(torch.tensor(float(embedding_norm)))
 
     def pooled(
-        self, tokens: Float[Tensor, "batch n d_token"], mask: Bool[Tensor, "batch n"]
-    ) -> Float[Tensor, "batch n_tokens d_llm"]:
-        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned)."""
+        self,
+        tokens: Float[Tensor, "batch n d_token"],
+        mask: Bool[Tensor, "batch n"],
+        labels: Sequence[tuple[Int[Tensor, "batch _ name"], Bool[Tensor, "batch _"]]],
+    ) -> Float[Tensor, "batch n_weight_tokens d_llm"]:
+        """Weight tokens of the norm of the reader's embeddings (times what the gain has learned).
+
+        Those of a target with at most `n_tokens` tokens are these, in their order, which means nothing: a reader takes
+        them as a set. Zero rows are padding (`present`). Args: tokens, valid ones first, of them the labels first; the
+        names of each kind of label, and which are there.
+        """
+        few = (mask.sum(1) <= self.config.n_tokens) & (not self.config.pool_always)
+        if bool(few.all()):
+            return self._scaled(tokens) * mask[..., None]
         latents = self.latents.expand(len(tokens), -1, -1)
+        if self.config.label_slots:
+            latents = latents + label_slots(tokens, labels, self.config.n_tokens)
         full = torch.ones_like(latents[..., 0], dtype=torch.bool)
         for pool, settle in zip(self.pool, self.settle, strict=True):
             latents = settle(pool(latents, mask, tokens), full)
-        return self.gain * nn.functional.normalize(self.project(latents), dim=-1)
+        pooled = self._scaled(latents)
+        if not bool(few.any()):
+            return pooled
+        alone = self._scaled(tokens) * mask[..., None]
+        alone = nn.functional.pad(alone, (0, 0, 0, max(0, self.config.n_tokens - alone.shape[1])))
+        return torch.where(few[:, None, None], alone[:, : self.config.n_tokens], pooled)
+
+    def _scaled(self, tokens: Float[Tensor, "batch n d_token"]) -> Float[Tensor, "batch n d_llm"]:
+        return self.gain * nn.functional.normalize(self.project(tokens), dim=-1)
+
+
+def present(weight_tokens: Float[Tensor, "batch n d_llm"]) -> Bool[Tensor, "batch n"]:
+    """Which weight tokens are no padding."""
+    return (weight_tokens != 0).any(-1)
 
 
 def gather_pairs(

@@ -37,8 +37,12 @@ class EncoderConfig:
     """Perceiver layers that pool them."""
     n_attention_heads: int = 4
     """Heads of the attention above."""
-    n_tokens: int = 48
-    """Weight tokens that the reader is given."""
+    n_tokens: int = 96
+    """Weight tokens that the reader is given at most: one a label, head and neuron where that suffices, else pooled."""
+    pool_always: bool = False
+    """Pool smaller targets too, always to `n_tokens`: for readers to whom the order of weight tokens matters."""
+    label_slots: bool = True
+    """Pooling starts a weight token from each label, as long as there are enough of them."""
 
     @property
     def channels(self) -> int:
@@ -96,7 +100,7 @@ class TrainConfig:
     """Base model: "house" (ships with the package), a folder, or a model name on the hub."""
     start: Path | None = None
     """Go on with the encoder, adapter and base of this oracle, in place of new ones."""
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(n_tokens=48, pool_always=True))
     """The weight encoder."""
     lora_rank: int = 32
     """Rank of the adapter on every linear layer."""

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oracle.attention import present
 from oracle.batch import LabelIds, WeightBatch, pad_ids
 from tracr_tasks.errors import InputError
 
@@ -140,18 +141,19 @@ class DecoderConfig:
 
 
 KeyValue = tuple[Float[Tensor, "batch head _ d_head"], Float[Tensor, "batch head _ d_head"]]
+Memory = tuple[KeyValue, Float[Tensor, "batch 1 1 _"]]
+"""A layer's keys and values of the weight tokens, and what is added to their scores: -inf for padding."""
 
 
 def attend(
     query: Float[Tensor, "batch head m d_head"],
     keys: Float[Tensor, "batch head n d_head"],
     values: Float[Tensor, "batch head n d_head"],
-    is_causal: bool = False,
+    added: Float[Tensor, "#batch 1 #m n"] | None = None,
 ) -> Float[Tensor, "batch head m d_head"]:
     """Scaled dot-product attention, written out: on short texts the backward pass of torch's own is the slower one."""
     scores = query @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5
-    if is_causal:
-        scores = scores + torch.full(scores.shape[-2:], -torch.inf, device=scores.device).triu(1)
+    scores = scores if added is None else scores + added
     return scores.softmax(-1).to(values.dtype) @ values
 
 
@@ -175,17 +177,20 @@ class DecoderLayer(nn.Module):
         return self._split(keys), self._split(values)
 
     def forward(
-        self, x: Float[Tensor, "batch piece width"], memory: KeyValue, past: KeyValue | None = None
+        self, x: Float[Tensor, "batch piece width"], memory: Memory, past: KeyValue | None = None
     ) -> tuple[Float[Tensor, "batch piece width"], KeyValue]:
         """New states of the pieces, and keys and values of all so far. Behind a `past` there is one piece at a time."""
         read = self.norm_self(x)
         keys, values = map(self._split, self.key_value(read).chunk(2, -1))
         if past is not None:
             keys, values = torch.cat([past[0], keys], 2), torch.cat([past[1], values], 2)
-        seen = attend(self._split(self.query(read)), keys, values, is_causal=past is None)
+        later = (
+            torch.full((1, 1, x.shape[1], keys.shape[2]), -torch.inf, device=x.device).triu(1) if past is None else None
+        )
+        seen = attend(self._split(self.query(read)), keys, values, later)
         x = x + self.out(seen.transpose(1, 2).flatten(-2))
         query = self._split(self.cross_query(self.norm_cross(x)))
-        x = x + self.cross_out(attend(query, *memory).transpose(1, 2).flatten(-2))
+        x = x + self.cross_out(attend(query, *memory[0], memory[1]).transpose(1, 2).flatten(-2))
         return x + self.mlp(self.norm_mlp(x)), (keys, values)
 
 
@@ -208,13 +213,15 @@ class WeightDecoder(nn.Module):
         weight: Tensor = self.embedding.weight
         return weight
 
-    def _remember(self, batch: WeightBatch) -> list[KeyValue]:
-        """Every layer's keys and values of the weight tokens."""
-        memory = self.norm_memory(self.encoder(batch, self.table))
-        return [layer.remember(memory) for layer in self.layers]  # type: ignore[operator]
+    def _remember(self, batch: WeightBatch) -> list[Memory]:
+        """What every layer keeps of the weight tokens."""
+        tokens = self.encoder(batch, self.table)
+        hidden = torch.zeros_like(tokens[..., 0]).masked_fill(~present(tokens), -torch.inf)[:, None, None]
+        memory = self.norm_memory(tokens)
+        return [(layer.remember(memory), hidden) for layer in self.layers]  # type: ignore[operator]
 
     def _logits(
-        self, ids: Int[Tensor, "batch piece"], memory: list[KeyValue], past: list[KeyValue] | None = None
+        self, ids: Int[Tensor, "batch piece"], memory: list[Memory], past: list[KeyValue] | None = None
     ) -> tuple[Float[Tensor, "batch piece vocab"], list[KeyValue]]:
         first = 0 if past is None else past[0][0].shape[2]
         x, kept = self.embedding(ids) + self.positions[first : first + ids.shape[1]], list[KeyValue]()

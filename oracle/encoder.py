@@ -137,7 +137,9 @@ class WeightEncoder(Pooled):
         token = self.summary(torch.cat([constant, batch.kind, depth], -1))[:, None] + self.kind[3]
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
-    def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
+    def forward(
+        self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]
+    ) -> Float[Tensor, "batch n_weight_tokens d_llm"]:
         """Weight tokens (see `Pooled.pooled`).
 
         The tokens of a target with more than `max_edge_nodes` are pooled without being mixed first: cost stays linear.
@@ -152,7 +154,14 @@ class WeightEncoder(Pooled):
         elif self.edges is None:
             for block in self.mix:
                 tokens = block(tokens, mask)
-        return self.pooled(tokens, mask)
+        return self.pooled(tokens, mask, self._names(batch, found))
+
+    def _names(self, batch: WeightBatch, found: Components) -> list[tuple[Tensor, Tensor]]:
+        """Names of the labels in the order of their tokens, and which are there; the summary has none."""
+        summary = batch.token_ids.new_zeros(len(batch), 1, batch.token_ids.shape[-1])
+        ids = [batch.token_ids, batch.position_ids, summary, batch.output_ids]
+        masks = found.mask[:, : sum(i.shape[1] for i in ids)].split([i.shape[1] for i in ids], 1)
+        return list(zip(ids, masks, strict=True))
 
 
 def label_groups(batch: WeightBatch) -> tuple[Group, Group]:

@@ -159,7 +159,13 @@ def fingerprint(folder: Path) -> str:
 
 
 def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int) -> WeightOracle:
-    """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base."""
+    """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base.
+
+    Raises:
+        InputError: an encoder whose weight tokens have no order, while the reader gives each a position.
+    """
+    if not encoder.pool_always:
+        raise InputError("encoder: pool_always = False, expected True: to the reader, weight tokens have an order")
     from peft import LoraConfig, get_peft_model
 
     folder = base_folder(base)

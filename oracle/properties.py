@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from oracle.attention import present
 from oracle.batch import WeightBatch
 from zoo.rows import ZooRow
 
@@ -62,7 +63,8 @@ class PropertyReader(nn.Module):
 
     def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Predicted:
         """Properties of a batch; `table` is what the encoder makes the codes of names from."""
-        out = self.net(self.encoder(batch, table).mean(1))
+        tokens = self.encoder(batch, table)
+        out = self.net(tokens.sum(1) / present(tokens).sum(1, keepdim=True))
         accuracy, conditions, regime = out.split([1, self.n_numbers, len(REGIMES)], 1)
         return Predicted(accuracy[:, 0].sigmoid(), conditions, regime)
 

@@ -82,16 +82,20 @@ class Rival(Pooled):
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
     def found(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> list[Found]:
-        """The tokens of a batch, in groups; each rival has its own."""
+        """The tokens of a batch, in groups, labels first; each rival has its own."""
         raise NotImplementedError
 
-    def forward(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Float[Tensor, "batch n_tokens d_llm"]:
+    def forward(
+        self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]
+    ) -> Float[Tensor, "batch n_weight_tokens d_llm"]:
         """Weight tokens (see `Pooled.pooled`)."""
         groups = self.found(batch, table)
         tokens, mask = gather_valid(torch.cat([g[0] for g in groups], 1), torch.cat([g[1] for g in groups], 1))
         for block in self.mix:
             tokens = block(tokens, mask)
-        return self.pooled(tokens, mask)
+        ids = (batch.token_ids, batch.position_ids, batch.output_ids)
+        labels = list(zip(ids, label_masks(batch), strict=True))
+        return self.pooled(tokens, mask, labels)
 
 
 @dataclass(frozen=True)

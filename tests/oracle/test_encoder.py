@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oracle.batch import CollatedOnDemand, LabelIds, collate
 from oracle.config import EncoderConfig
+from oracle.decoder import DecoderConfig, WeightDecoder
 from oracle.encoder import WeightEncoder
 from oracle.neutral import Held, Neutral, fold, fold_parts
 from oracle.symmetry import random_gauge
@@ -48,6 +49,39 @@ def test_large_targets_are_read_without_edges_and_blind_to_gauge(config: TargetC
     plain = encode(fold(config, weights), labels, few)
     assert not torch.allclose(plain, encode(fold(config, weights), labels), rtol=0, atol=1e-6)
     torch.testing.assert_close(encode(fold(config, other), labels, few), plain, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(config=configs(), seed=st.integers(0, 1000))
+def test_tokens_of_a_small_target_are_its_components_as_a_set_to_the_decoder(config: TargetConfig, seed: int) -> None:
+    weights, labels, many = random_weights(config, seed), label_ids(config), replace(SMALL, n_tokens=500)
+    torch.manual_seed(seed)
+    decoder = WeightDecoder(DecoderConfig(16, n_layers=1, n_heads=2), WeightEncoder(many, 16)).double()
+    plain, other = (collate([fold(config, w)], [labels]) for w in (weights, random_gauge(config, weights, seed)))
+    text = ["if has a then p else q"]
+    with torch.no_grad():
+        tokens, again = (decoder.encoder(batch, decoder.table)[0] for batch in (plain, other))
+        assert len(tokens) == plain.n_nodes and bool(tokens.any(-1).all())
+        distance = torch.cdist(tokens, again)
+        assert max(distance.amin(0).max().item(), distance.amin(1).max().item()) < 1e-7
+        torch.testing.assert_close(decoder.loss(other, text), decoder.loss(plain, text), rtol=0, atol=1e-9)
+
+
+@settings(max_examples=10)
+@given(one=configs(), other=configs(), n_tokens=st.integers(3, 40))
+def test_a_batch_may_hold_targets_that_are_pooled_and_others(
+    one: TargetConfig, other: TargetConfig, n_tokens: int
+) -> None:
+    folded = [fold(config, random_weights(config, i)) for i, config in enumerate((one, other))]
+    labels = [label_ids(config) for config in (one, other)]
+    torch.manual_seed(0)
+    encoder, table = WeightEncoder(replace(SMALL, n_tokens=n_tokens), 8).double(), torch.randn(64, 8).double()
+    with torch.no_grad():
+        both = encoder(collate(folded, labels), table)
+        for row, neutral, names in zip(both, folded, labels, strict=True):
+            alone = encoder(collate([neutral], [names]), table)[0]
+            assert not row[len(alone) :].any()
+            torch.testing.assert_close(row[: len(alone)], alone[: len(row)], rtol=0, atol=1e-9)
 
 
 @settings(max_examples=10)
