@@ -9,7 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from oracle.neutral import MAX_NAME_TOKENS, LayersOnDemand, Neutral, NeutralLayer
+from oracle.neutral import MAX_NAME_TOKENS, LayersOnDemand, Neutral
+from oracle.neutral_layer import NeutralLayer
+
+EXTENSIONS = ("silu", "gated", "parallel", "rotary", "qk_norm")
+"""Columns of `WeightBatch.extension`: what only other people's models have."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,16 @@ class LayerBatch:
     W_Q: Float[Tensor, "batch n_heads d_model d_head"]
     b_Q: Float[Tensor, "batch n_heads d_head"]
     W_K: Float[Tensor, "batch n_heads d_model d_head"]
+    b_K: Float[Tensor, "batch n_heads d_head"]
+    W_norm: Float[Tensor, "batch 2 n_normed d_model d_head"]
+    """n_normed = n_heads if a target of the batch has norms of queries and keys, else 0."""
+    b_norm: Float[Tensor, "batch 2 n_normed d_head"]
     W_V: Float[Tensor, "batch n_heads d_model d_head"]
     W_O: Float[Tensor, "batch n_heads d_head d_model"]
     b_O: Float[Tensor, "batch d_model"]
+    W_gate: Float[Tensor, "batch d_model d_gate"]
+    """d_gate = d_mlp if a target of the batch has gated neurons, else 0."""
+    b_gate: Float[Tensor, "batch d_gate"]
     W_in: Float[Tensor, "batch d_model d_mlp"]
     b_in: Float[Tensor, "batch d_mlp"]
     W_out: Float[Tensor, "batch d_mlp d_model"]
@@ -41,7 +52,11 @@ class LayerBatch:
 
 @dataclass(frozen=True)
 class WeightBatch:
-    """A batch of folded targets. `kind` has one row a target: no norm, LN, RMS, gelu, causal, read at BOS."""
+    """A batch of folded targets.
+
+    `kind` has one row a target: no norm, LN, RMS, gelu, causal, read at BOS. `extension` has another, zero for every
+    target that is made here: silu, gated, parallel, rotary, norms of queries and keys.
+    """
 
     W_E: Float[Tensor, "batch d_vocab d_model"]
     W_pos: Float[Tensor, "batch n_ctx d_model"]
@@ -51,6 +66,9 @@ class WeightBatch:
     W_U: Float[Tensor, "batch d_model d_vocab_out"]
     b_U: Float[Tensor, "batch d_vocab_out"]
     kind: Float[Tensor, "batch 6"]
+    extension: Float[Tensor, "batch 5"]
+    rates: Float[Tensor, "batch d_turned"]
+    """Radians a position of the leading entries of every head; zero for those that are not turned."""
     token_ids: Int[Tensor, "batch d_vocab name"]
     position_ids: Int[Tensor, "batch n_ctx name"]
     output_ids: Int[Tensor, "batch d_vocab_out name"]
@@ -64,6 +82,16 @@ class WeightBatch:
         if isinstance(self.layers, CollatedOnDemand):
             return WeightBatch(layers=CollatedOnDemand(self.layers.targets, device), **moved)
         return WeightBatch(layers=tuple(_layer_to(layer, device) for layer in self.layers), **moved)
+
+    def has(self, name: str) -> Float[Tensor, "batch 1"]:
+        """One for the targets with an extension, zero for the others."""
+        at = EXTENSIONS.index(name)
+        return self.extension[:, at : at + 1]
+
+    @property
+    def smooth(self) -> Bool[Tensor, "batch 1"]:
+        """Whether the activation is another one than ReLU: the size of what it is taken of then counts."""
+        return (self.kind[:, 3:4] > 0) | (self.has("silu") > 0)
 
     @property
     def n_nodes(self) -> int:
@@ -91,17 +119,27 @@ def _empty_layer(like: Neutral) -> NeutralLayer:
     """A block without heads and neurons, for targets that are shallower than their batch."""
     d, z = like.W_E.shape[1], like.W_E.new_zeros
     heads = {name: z(0, d, 0) for name in ("W_Q", "W_K", "W_V")}
-    return NeutralLayer(
-        **heads, b_Q=z(0, 0), W_O=z(0, 0, d), b_O=z(d), W_in=z(d, 0), b_in=z(0), W_out=z(0, d), b_out=z(d)
-    )
+    heads |= {"b_Q": z(0, 0), "b_K": z(0, 0), "W_norm": z(2, 0, d, 0), "b_norm": z(2, 0, 0)}
+    neurons = {"W_gate": z(d, 0), "b_gate": z(0), "W_in": z(d, 0), "b_in": z(0), "W_out": z(0, d)}
+    return NeutralLayer(**heads, W_O=z(0, 0, d), b_O=z(d), **neurons, b_out=z(d))
 
 
 def _collate_layer(layers: Sequence[NeutralLayer]) -> LayerBatch:
     """One layer of every target. A component that writes exactly nothing is masked: it is not part of the function."""
     stacked = {f.name: pad_stack([getattr(layer, f.name) for layer in layers]) for f in fields(NeutralLayer)}
+    for name, axis, size in (("norm", 2, stacked["b_Q"].shape[1]), ("gate", -1, stacked["b_in"].shape[1])):
+        if stacked[f"b_{name}"].shape[axis]:  # some targets of the batch have it: the others' is zero
+            stacked |= {n: _grown(stacked[n], axis, size) for n in (f"W_{name}", f"b_{name}")}
     heads = (stacked["W_O"] != 0).any(-1).any(-1)
     neurons = (stacked["W_out"] != 0).any(-1)
     return LayerBatch(**stacked, heads=heads, neurons=neurons)
+
+
+def _grown(x: Shaped[Tensor, "..."], axis: int, size: int) -> Shaped[Tensor, "..."]:
+    """x with zeros behind it on one axis, up to a size."""
+    shape = list(x.shape)
+    shape[axis] = size - shape[axis]
+    return torch.cat([x, x.new_zeros(shape)], axis)
 
 
 class CollatedOnDemand(Sequence[LayerBatch]):
@@ -128,18 +166,26 @@ class CollatedOnDemand(Sequence[LayerBatch]):
         return self._last[1]
 
 
+STACKED = ("W_E", "W_pos", "constant", "W_U", "b_U", "rates")
+
+
 def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBatch:
-    """Pad folded targets and the names of their labels to one batch; layers that come on demand stay so."""
+    """Pad folded targets and the names of their labels to one batch; layers that come on demand stay so.
+
+    Targets without W_pos have no positions, whatever their labels say.
+    """
     layers = CollatedOnDemand(targets)
     in_memory = all(isinstance(target.layers, tuple) for target in targets)
+    extension = [[t.silu, t.gated, t.parallel, len(t.rates) > 0, t.qk_norm] for t in targets]
     kind = [[t.norm == 0, t.norm == 1, t.norm == 2, t.gelu, t.causal, t.first] for t in targets]
     return WeightBatch(
-        **{name: pad_stack([getattr(t, name) for t in targets]) for name in ("W_E", "W_pos", "constant", "W_U", "b_U")},
+        **{name: pad_stack([getattr(t, name) for t in targets]) for name in STACKED},
         layers=tuple(layers) if in_memory else layers,
         depth=torch.tensor([len(t.layers) for t in targets]),
         kind=torch.tensor(kind, dtype=targets[0].W_E.dtype),
+        extension=torch.tensor(extension, dtype=targets[0].W_E.dtype),
         token_ids=pad_stack([x.tokens for x in labels]),
-        position_ids=pad_stack([x.positions for x in labels]),
+        position_ids=pad_stack([x.positions[: len(t.W_pos)] for t, x in zip(targets, labels, strict=True)]),
         output_ids=pad_stack([x.outputs for x in labels]),
     )
 
@@ -147,4 +193,5 @@ def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBat
 def pad_ids(names: Sequence[Sequence[int]]) -> Int[Tensor, "label name"]:
     """Token ids of names, cut and zero-padded to MAX_NAME_TOKENS; every name has at least one id."""
     rows = [list(ids)[:MAX_NAME_TOKENS] for ids in names]
-    return torch.tensor([ids + [0] * (MAX_NAME_TOKENS - len(ids)) for ids in rows], dtype=torch.long)
+    padded = [ids + [0] * (MAX_NAME_TOKENS - len(ids)) for ids in rows]
+    return torch.tensor(padded, dtype=torch.long).reshape(-1, MAX_NAME_TOKENS)

@@ -13,6 +13,10 @@ neurons *read*. A head is neither; it is seen between two others, what it compar
 What each head compares and moves is summed over heads, scaled by what the head's token says: without that the sum
 forgets that the head which moves a token to a neuron is the one that looks at this position, and not another.
 
+A gated neuron reads here what its activation is taken of. The sign of its write is a gauge (G1), so what is paired with
+the write counts by its absolute value. In a parallel layer no neuron reads a head. Under rotary positions what labels
+compare has what each distance adds (rotary.py) through a linear map without bias.
+
 Every one is a product that no gauge changes (symmetries.md, Invariants), of a write with a later read (S9). Channels
 say the same through a fixed number of mixtures for targets of any size; edges name the pair, as long as pairs are few.
 """
@@ -28,7 +32,8 @@ from torch import Tensor, nn
 
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
-from oracle.sweeps import squash
+from oracle.extended import BareLinear, squash
+from oracle.rotary import DISTANCES, turned_pairings
 
 Edge = Float[Tensor, "batch from to d_edge"]
 
@@ -44,6 +49,8 @@ class Group:
     """What each adds to the residual stream."""
     reads: Float[Tensor, "batch n d_model"] | None = None
     """What each takes from it."""
+    unsigned: Bool[Tensor, "batch 1 1 1"] | None = None
+    """Of neurons that may be gated: whether the sign of their writes means nothing."""
     channels: Float[Tensor, "batch d_model all_channels"] | None = None
     """Of heads: what the stream carries before them."""
     covectors: Float[Tensor, "batch d_model out_channels"] | None = None
@@ -52,6 +59,11 @@ class Group:
     """Of heads: the query of an empty stream."""
     tokens: Float[Tensor, "batch n d_token"] | None = None
     """Of heads: what is known of each, so that what it moves is tied to where it looks."""
+
+
+def sized(pairings: Float[Tensor, "batch from to feature"], group: Group) -> Float[Tensor, "batch from to feature"]:
+    """Pairings with the writes of a group, by their absolute value where the sign of a write means nothing."""
+    return pairings if group.unsigned is None else torch.where(group.unsigned, pairings.abs(), pairings)
 
 
 class EdgeSum:
@@ -98,6 +110,7 @@ class EdgeNet(nn.Module):
         self.read, self.gram, self.compared, self.moved = (pair_net(n, e) for n in (1, 1, 2, 1))
         self.head_writer, self.head_reader = pair_net(3 * p + 1, e), pair_net(p, e)
         self.compared_by, self.moved_by = nn.Linear(config.d_token, e), nn.Linear(config.d_token, e)
+        self.turned = BareLinear(2 * len(DISTANCES), e)
         self.d_edge = e
 
     def forward(self, batch: WeightBatch, groups: Sequence[Group]) -> Float[Tensor, "batch node node d_edge"]:
@@ -106,7 +119,8 @@ class EdgeNet(nn.Module):
         for i, writer in enumerate(groups):
             for j, other in enumerate(groups):
                 if writer.writes is not None and other.reads is not None and writer.layer < other.layer:
-                    edges.add(i, j, self.read(squash(writer.writes @ other.reads.transpose(1, 2))[..., None]))
+                    pairings = squash(writer.writes @ other.reads.transpose(1, 2))[..., None]
+                    edges.add(i, j, self.read(sized(pairings, writer)))
         labels = groups[0].writes
         assert labels is not None
         gram = squash(labels @ labels.transpose(1, 2))[..., None]
@@ -127,12 +141,21 @@ class EdgeNet(nn.Module):
         )
         query, key, value = (torch.einsum("bnd,bhdk->bhnk", labels, W) for W in (layer.W_Q, layer.W_K, layer.W_V))
         scores = squash(query @ key.transpose(-1, -2))
-        edges.add(0, 0, (self.compared(torch.stack([scores, scores.transpose(-1, -2)], -1)) * compared_by).sum(1))
+        compared = self.compared[0](torch.stack([scores, scores.transpose(-1, -2)], -1))
+        if batch.rates.shape[1]:
+            change = squash(turned_pairings(query, key, batch.rates[:, : key.shape[3]], batch.kind[:, 4:5]))
+            compared = compared + self.turned(torch.cat([change, change.transpose(2, 3)], -1))
+        edges.add(0, 0, (self.compared[1](compared) * compared_by).sum(1))
         moved = value @ layer.W_O
         for j, reader in enumerate(groups):
             if reader.reads is not None and reader.layer >= heads.layer:
                 pair = squash(torch.einsum("bhnd,bmd->bhnm", moved, reader.reads))[..., None]
-                edges.add(0, j, (self.moved(pair) * moved_by).sum(1))
+                edges.add(0, j, (self.moved(pair) * moved_by).sum(1) * self._is_read(batch, heads, reader))
+
+    @staticmethod
+    def _is_read(batch: WeightBatch, heads: Group, reader: Group) -> Float[Tensor, "batch 1 1 1"] | float:
+        """Whether readers from the heads' layer on read them: neurons of a parallel layer do not."""
+        return 1 - batch.has("parallel")[..., None, None] if reader.layer == heads.layer else 1.0
 
     def _of(self, batch: WeightBatch, i: int, groups: Sequence[Group], edges: EdgeSum) -> None:
         """What each head of a layer compares and moves, added to its own edges."""
@@ -149,9 +172,10 @@ class EdgeNet(nn.Module):
                     torch.einsum("bnd,bhdk->bhnk", other.writes, W) @ met
                     for W, met in ((layer.W_K, query), (layer.W_Q, key), (layer.W_V, wanted))
                 ]
-                edges.add(i, j, self.head_writer(squash(torch.cat(sides, -1))))
+                edges.add(i, j, self.head_writer(sized(squash(torch.cat(sides, -1)), other)))
             if other.reads is not None and other.layer >= heads.layer:
-                edges.add(i, j, self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, other.reads))))
+                pair = self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, other.reads)))
+                edges.add(i, j, pair * self._is_read(batch, heads, other))
 
 
 class EdgeBlock(nn.Module):

@@ -8,18 +8,19 @@ One network reads any width, depth, number of heads and neurons, vocabulary and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from oracle.attention import AttentionBlock, Pooled, gather_pairs, gather_valid
-from oracle.batch import WeightBatch
+from oracle.batch import EXTENSIONS, WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
 from oracle.edges import EdgeBlock, EdgeNet, Group
-from oracle.sweeps import N_KIND, Reading, Stream, Sweeps, squash
+from oracle.extended import BareLinear, squash
+from oracle.sweeps import N_KIND, Reading, Stream, Sweeps
 
 KINDS = ("input token", "position", "output token", "target", "head", "neuron")
 
@@ -52,6 +53,7 @@ class WeightEncoder(Pooled):
         c, o = config.channels + 1, config.out_channels
         self.token_label, self.position_label = nn.Linear(o + c, d), nn.Linear(o + c, d)
         self.output_label, self.summary = nn.Linear(c + 1, d), nn.Linear(o + N_KIND + 1, d)
+        self.summary_extension = BareLinear(len(EXTENSIONS), d)
         self.kind = nn.Parameter(0.3 * torch.randn(len(KINDS), d))
         self.edges = EdgeNet(config) if config.d_edge else None
         if config.d_edge:
@@ -80,17 +82,19 @@ class WeightEncoder(Pooled):
         Y = torch.cat([Y, torch.zeros_like(Y)], -1)
         stream, readings = Stream(X, batch.constant), list[tuple[Reading, Reading]]()
         for index in range(len(batch.layers)):
+            before = replace(stream)
             heads = self.sweeps.heads(batch, index, stream, Y)
-            readings.append((heads, self.sweeps.neurons(batch, index, stream, Y)))
+            readings.append((heads, self.sweeps.neurons(batch, index, before, stream, Y)))
         outputs = self._outputs(batch, stream, table)
         found: list[tuple[Tensor, Tensor]] = []
         groups, has_edges = list[Group](), self.has_edges(batch)
         for index in reversed(range(len(batch.layers))):
             layer, (heads, neurons) = batch.layers[index], readings[index]
             neuron_tokens, behind = self.sweeps.neurons_back(batch, index, neurons, Y)
-            head_tokens, Y = self.sweeps.heads_back(batch, index, heads, behind)
+            reads = torch.where(batch.has("parallel")[..., None] > 0, Y, behind)
+            head_tokens, Y = self.sweeps.heads_back(batch, index, heads, reads, behind)
             if has_edges:
-                seen = head_group(batch, index, heads, behind, head_tokens)
+                seen = head_group(batch, index, heads, reads, head_tokens)
                 groups = [seen, neuron_group(batch, index, neurons), *groups]
             found = [(head_tokens + self.kind[4], layer.heads), (neuron_tokens + self.kind[5], layer.neurons), *found]
         labels = [*self._inputs(batch, X, Y, table), self._summary(batch, Y), outputs]
@@ -134,7 +138,8 @@ class WeightEncoder(Pooled):
         """One token for the target: kind, depth and what is read of its constant stream."""
         constant = squash(torch.einsum("bd,bdo->bo", batch.constant, Y)) * (1 - batch.kind[:, :1])
         depth = batch.depth.to(Y.dtype)[:, None] / 4
-        token = self.summary(torch.cat([constant, batch.kind, depth], -1))[:, None] + self.kind[3]
+        token = self.summary(torch.cat([constant, batch.kind, depth], -1)) + self.summary_extension(batch.extension)
+        token = token[:, None] + self.kind[3]
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
     def forward(
@@ -187,8 +192,15 @@ def head_group(
 
 
 def neuron_group(batch: WeightBatch, index: int, reading: Reading) -> Group:
-    """The neurons of a layer, at unit size of what they read."""
+    """The neurons of a layer, at unit size of what they read; gated ones read what their activation is taken of."""
     layer = batch.layers[index]
-    unit = torch.where(layer.neurons, 1 / reading.scale.clamp_min(1e-12), torch.zeros_like(reading.scale))
-    writes, reads = layer.W_out * reading.scale[..., None], (layer.W_in * unit[:, None]).transpose(1, 2)
-    return Group(layer.neurons.shape[1], index, writes=writes, reads=reads)
+    writes, reads = layer.W_out * reading.scale[..., None], (layer.W_in * reading.unit[:, None]).transpose(1, 2)
+    if reading.gates is None:
+        return Group(layer.neurons.shape[1], index, writes=writes, reads=reads)
+    gated, gates = batch.has("gated")[..., None] > 0, (layer.W_gate * reading.gate_unit[:, None]).transpose(1, 2)
+    return Group(
+        *(layer.neurons.shape[1], index),
+        writes=writes,
+        reads=torch.where(gated, gates, reads),
+        unsigned=gated[..., None],
+    )

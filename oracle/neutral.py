@@ -9,12 +9,15 @@ Folding is exact and uses no learned part (symmetries.md gives the gauges by nam
     S7  W_E and W_pos are centred, their means become the first entry of the constant stream
     S8  W_U and b_U are centred over a categorical output's tokens
 
+Other people's models: shared heads are copied, absent biases are zero, tied embeddings are read as W_U. Under rotary
+positions b_K is dropped only where it is not turned, and the entries of a head are put in one order (rotary.py). Gains
+of the norms of queries and keys go into W_Q and W_K; what these norms see is kept beside them.
+
 What is left to the encoder (changes of basis, permutations, neuron scale) is handled by what it looks at: pairings.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -23,34 +26,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from oracle.neutral_layer import NORM_KINDS, NeutralLayer, centre, fold_layer, gain_of, shift_of
+from oracle.rotary import rates_of
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, Weights
 
 MAX_NAME_TOKENS = 4
-GELU = {"relu": False, "gelu": True, "gelu_new": True}
-"""Whether an activation is GELU; its tanh formula counts as one, being within 5e-4 of it."""
-NORM_KINDS: dict[str | None, int] = {None: 0, "LN": 1, "LNPre": 1, "RMS": 2, "RMSPre": 2}
-
-
-@dataclass(frozen=True)
-class NeutralLayer:
-    """One block after folding; biases are what the block adds when it reads zero."""
-
-    W_Q: Float[Tensor, "n_heads d_model d_head"]
-    b_Q: Float[Tensor, "n_heads d_head"]
-    W_K: Float[Tensor, "n_heads d_model d_head"]
-    W_V: Float[Tensor, "n_heads d_model d_head"]
-    W_O: Float[Tensor, "n_heads d_head d_model"]
-    b_O: Float[Tensor, " d_model"]
-    W_in: Float[Tensor, "d_model d_mlp"]
-    b_in: Float[Tensor, " d_mlp"]
-    W_out: Float[Tensor, "d_mlp d_model"]
-    b_out: Float[Tensor, " d_model"]
+GELU = {"relu": False, "gelu": True, "gelu_new": True, "silu": False}
+"""Activations that are read, and whether each is GELU; its tanh formula counts as one, being within 5e-4 of it."""
 
 
 @dataclass(frozen=True)
 class Neutral:
-    """A target's weights after folding; W_Q carries the 1/sqrt(d_head) of the scores."""
+    """A target's weights after folding; W_Q carries the 1/sqrt(d_head) of the scores. W_pos may have no rows."""
 
     W_E: Float[Tensor, "d_vocab d_model"]
     W_pos: Float[Tensor, "n_ctx d_model"]
@@ -63,6 +51,13 @@ class Neutral:
     gelu: bool
     causal: bool
     first: bool
+    silu: bool
+    gated: bool
+    parallel: bool
+    """Whether the neurons of a layer read what its heads read, and not what they wrote."""
+    qk_norm: bool
+    rates: Float[Tensor, " d_turned"]
+    """Radians a position of each turned entry of a head (rotary.py); none without rotary positions."""
 
 
 @runtime_checkable
@@ -74,7 +69,7 @@ class Parts(Protocol):
         """Shape and kind."""
 
     def embedding(self) -> Weights:
-        """embed.W_E and pos_embed.W_pos."""
+        """embed.W_E and, where there is one, pos_embed.W_pos."""
 
     def block(self, layer: int) -> Weights:
         """The tensors of a layer."""
@@ -120,80 +115,29 @@ class LayersOnDemand(Sequence[NeutralLayer]):
     def __getitem__(self, layer: int) -> NeutralLayer:  # type: ignore[override]
         if not 0 <= layer < len(self):
             raise IndexError(layer)
-        return _fold_layer(self.parts.config, self.parts.block(layer), layer)
+        return fold_layer(self.parts.config, self.parts.block(layer), layer)
 
 
-def _shift(weights: Weights, name: str, like: Tensor) -> Tensor:
-    """The shift of the norm called `name`, zero where it has none."""
-    return weights.get(f"{name}.b", torch.zeros_like(like))
-
-
-def _gain(weights: Weights, name: str, like: Tensor) -> Tensor:
-    """The gain of the norm called `name`, one where it has none."""
-    return weights.get(f"{name}.w", torch.ones_like(like))
-
-
-def _centre(x: Float[Tensor, "... d_model"], on: bool) -> Float[Tensor, "... d_model"]:
-    """x without its mean over d_model, if `on`: LayerNorm sees nothing of the ones direction.
-
-    What is left of a row along that direction is rounding; it becomes exactly zero, as if it had been written as zero.
-    """
-    if not on:
-        return x
-    out = x - x.mean(-1, keepdim=True)
-    rounding = 16 * torch.finfo(x.dtype).eps * x.abs().amax(-1, keepdim=True)
-    return torch.where(out.abs().amax(-1, keepdim=True) <= rounding, torch.zeros_like(out), out)
-
-
-def _fold_layer(config: TargetConfig, weights: Weights, layer: int) -> NeutralLayer:
-    """One block with its norms and value bias folded in; biases that it has not are zero, shared heads are copied."""
-    is_ln, at = NORM_KINDS[config.normalization_type] == 1, f"blocks.{layer}."
-    attn = {n: weights[f"{at}attn.{n}"] for n in ("W_Q", "W_K", "W_V", "W_O")}
-    (n_heads, _, k), one = attn["W_Q"].shape, attn["W_O"].new_zeros(config.d_model)
-    for name in ("W_K", "W_V"):
-        attn[name] = attn[name].repeat_interleave(n_heads // max(1, len(attn[name])), 0) if n_heads else attn[name]
-    zero = {"b_Q": one.new_zeros(n_heads, k), "b_V": one.new_zeros(n_heads, k), "b_O": one}
-    attn |= {n: weights.get(f"{at}attn.{n}", value) for n, value in zero.items()}
-    if attn["b_V"].shape[0] != n_heads:
-        attn["b_V"] = attn["b_V"].repeat_interleave(n_heads // len(attn["b_V"]), 0)
-    mlp = {n: weights[f"{at}mlp.{n}"] for n in ("W_in", "W_out")}
-    zero = {"b_in": one.new_zeros(mlp["W_in"].shape[1]), "b_out": one}
-    mlp |= {n: weights.get(f"{at}mlp.{n}", value) for n, value in zero.items()}
-    gain1, shift1 = (f(weights, f"{at}ln1", one) for f in (_gain, _shift))
-    gain2, shift2 = (f(weights, f"{at}ln2", one) for f in (_gain, _shift))
-
-    def read(W: Tensor) -> Tensor:
-        return _centre((gain1[:, None] * W).transpose(-1, -2), is_ln).transpose(-1, -2)
-
-    scale = 1 / (math.sqrt(max(1, k)) if config.attn_scale is None else config.attn_scale)
-    b_V = attn["b_V"] + torch.einsum("d,hdk->hk", shift1, attn["W_V"])
-    b_O = attn["b_O"] + torch.einsum("hk,hkd->d", b_V, attn["W_O"])
-    return NeutralLayer(
-        W_Q=read(attn["W_Q"]) * scale,
-        b_Q=(attn["b_Q"] + torch.einsum("d,hdk->hk", shift1, attn["W_Q"])) * scale,
-        W_K=read(attn["W_K"]),
-        W_V=read(attn["W_V"]),
-        W_O=_centre(attn["W_O"], is_ln),
-        b_O=_centre(b_O, is_ln),
-        W_in=_centre((gain2[:, None] * mlp["W_in"]).T, is_ln).T,
-        b_in=mlp["b_in"] + shift2 @ mlp["W_in"],
-        W_out=_centre(mlp["W_out"], is_ln),
-        b_out=_centre(mlp["b_out"], is_ln),
-    )
-
-
-FOLDABLE = (
-    *("default_prepend_bos", "tie_word_embeddings", "qkv_bias", "attn_out_bias", "mlp_bias", "unembed_bias"),
-    *("attn_scale", "n_key_value_heads"),
+FOLDABLE = frozenset(
+    {
+        *("default_prepend_bos", "tie_word_embeddings", "qkv_bias", "attn_out_bias", "mlp_bias", "unembed_bias"),
+        *("attn_scale", "n_key_value_heads", "use_qk_norm", "gated_mlp", "parallel_attn_mlp"),
+        *("positional_embedding_type", "rotary_dim", "rotary_base", "rotary_adjacent_pairs", "rotary_scaling_factor"),
+        *("use_NTK_by_parts_rope", "NTK_by_parts_low_freq_factor", "NTK_by_parts_high_freq_factor"),
+        *("NTK_by_parts_factor", "NTK_original_ctx_len"),
+    }
 )
-"""Extensions of a configuration that the foldings cover; `positional_embedding_type` = "standard" is the other one."""
+"""Extensions of a configuration that the foldings cover."""
 
 
 def check_foldable(config: TargetConfig) -> None:
     """The foldings of the module are exact for this kind of target.
 
+    Every kind that `tracr_tasks.transformer` runs is covered today. What is refused is an activation or an extension
+    that a `TargetConfig` has and this module does not know: to be read as something else would be worse.
+
     Raises:
-        TargetError: rotary positions, a gated or parallel MLP or another part that is not covered yet.
+        TargetError: an activation or an extension that is not covered.
     """
     if config.act_fn not in GELU:
         raise TargetError(
@@ -201,8 +145,13 @@ def check_foldable(config: TargetConfig) -> None:
         )
     for name, value in config.extensions().items():
         if name not in FOLDABLE:
-            expected = TargetConfig.__dataclass_fields__[name].default
+            expected = type(config).__dataclass_fields__[name].default
             raise TargetError(f"{name} = {value!r} is not read by the oracle yet, expected {expected!r}")
+
+
+def positions_of(config: TargetConfig) -> int:
+    """How many positions of a target have a row of W_pos, and so a name."""
+    return config.n_ctx if config.positional_embedding_type == "standard" else 0
 
 
 def fold(config: TargetConfig, weights: Weights) -> Neutral:
@@ -224,23 +173,30 @@ def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
     check_foldable(config)
     is_ln = NORM_KINDS[config.normalization_type] == 1
     embedding, unembedding = parts.embedding(), parts.unembedding()
-    W_E, W_pos = _centre(embedding["embed.W_E"], is_ln), _centre(embedding["pos_embed.W_pos"], is_ln)
+    W_E = centre(embedding["embed.W_E"], is_ln)
+    W_pos = centre(embedding["pos_embed.W_pos"], is_ln) if positions_of(config) else W_E[:0]
     one = W_E[0]
+    everywhere = W_pos.mean(0) if len(W_pos) else torch.zeros_like(one)
     W_U = embedding["embed.W_E"].T if config.tie_word_embeddings else unembedding["unembed.W_U"]
-    b_U = unembedding.get("unembed.b_U", W_U.new_zeros(W_U.shape[1])) + _shift(unembedding, "ln_final", one) @ W_U
-    W_U = _gain(unembedding, "ln_final", one)[:, None] * W_U
+    b_U = unembedding.get("unembed.b_U", W_U.new_zeros(W_U.shape[1])) + shift_of(unembedding, "ln_final", one) @ W_U
+    W_U = gain_of(unembedding, "ln_final", one)[:, None] * W_U
     if config.output == "categorical":
         W_U, b_U = W_U - W_U.mean(1, keepdim=True), b_U - b_U.mean()
     layers = LayersOnDemand(parts)
     return Neutral(
         W_E=W_E - W_E.mean(0),
-        W_pos=W_pos - W_pos.mean(0),
-        constant=W_E.mean(0) + W_pos.mean(0),
+        W_pos=W_pos - everywhere,
+        constant=W_E.mean(0) + everywhere,
         layers=layers if on_demand else tuple(layers),
-        W_U=_centre(W_U.T, is_ln).T,
+        W_U=centre(W_U.T, is_ln).T,
         b_U=b_U,
         norm=NORM_KINDS[config.normalization_type],
         gelu=GELU[config.act_fn],
         causal=config.attention_dir == "causal",
         first=config.read_out == "first",
+        silu=config.act_fn == "silu",
+        gated=config.gated_mlp,
+        parallel=config.parallel_attn_mlp,
+        qk_norm=config.use_qk_norm,
+        rates=rates_of(config, W_E),
     )

@@ -23,7 +23,7 @@ from oracle.base import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
 from oracle.encoder import WeightEncoder
-from oracle.neutral import Neutral, fold
+from oracle.neutral import Neutral, fold, positions_of
 from oracle.reader import Reader
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError, OracleError
@@ -36,6 +36,16 @@ HOUSE = "house"
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
+ADDED = frozenset(
+    {
+        *("summary_extension.weight", "edges.turned.weight"),
+        *(f"sweeps.{net}.extension.weight" for net in ("head_forward", "head_backward")),
+        *(f"sweeps.{net}.extension.weight" for net in ("neuron_forward", "neuron_backward")),
+        *(f"sweeps.head_extension.{name}.weight" for name in ("turned", "key_bias", "mean_squares")),
+        *(f"sweeps.gate_{name}.weight" for name in ("forward", "backward", "read")),
+    }
+)
+"""Tensors that encoders lack which were saved before they read other people's models; they are then zero."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class WeightOracle:
         """
         if target.n_parameters > MAX_PARAMETERS:
             raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
-        labels = self.reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+        labels = self.reader.label_ids(target.vocab.input, positions_of(target.config), target.vocab.output)
         return self.read([fold(target.config, target.weights)], [labels])
 
     def ask(self, target: Target, questions: str | Sequence[str]) -> list[Answer]:
@@ -229,7 +239,7 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
-    """The encoder that a configuration describes, with the weights of a file.
+    """The encoder that a configuration describes, with the weights of a file; those of ADDED that it lacks are zero.
 
     Raises:
         OracleError: a tensor is missing, unexpected or of another shape.
@@ -239,9 +249,10 @@ def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
     encoder = WeightEncoder(EncoderConfig(**facts["encoder"]), facts["d_llm"])
     expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     got = {name: entry.shape for name, entry in read_header(path, OracleError).tensors.items()}
-    for name in sorted(expected.keys() | got.keys()):
+    missing = {name: torch.zeros(expected[name]) for name in ADDED & expected.keys() - got.keys()}
+    for name in sorted((expected.keys() | got.keys()) - missing.keys()):
         if expected.get(name) != got.get(name):
             shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
             raise OracleError(f"{path}: tensor {shown(name)} has {shapes}")
-    encoder.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    encoder.load_state_dict(missing | {name: tensor.float() for name, tensor in load_file(path).items()})
     return encoder.eval()

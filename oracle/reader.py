@@ -66,8 +66,8 @@ class Reader:
         return rows
 
     def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
-        """Token ids of a target's label names."""
-        positions = ["BOS", *map(str, range(1, n_ctx))]
+        """Token ids of a target's label names; `n_ctx` is 0 for a target whose positions have none."""
+        positions = ["BOS", *map(str, range(1, n_ctx))][:n_ctx]
         return LabelIds(*(pad_ids([self._name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
 
     def _name_ids(self, name: str) -> list[int]:

@@ -25,7 +25,8 @@ from oracle.batch import LayerBatch, WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
 from oracle.encoder import WeightEncoder
-from oracle.sweeps import N_KIND, ComponentNet, context_of, squash
+from oracle.extended import squash
+from oracle.sweeps import N_KIND, ComponentNet, context_of
 from tracr_tasks.errors import InputError
 
 MAX_CHUNKS = 4096

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from oracle.encoder import WeightEncoder
 from oracle.neutral import Held, Neutral, fold, fold_parts
 from oracle.symmetry import random_gauge
 from tests.oracle.targets import configs, label_ids, random_weights
-from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, forward
 from zoo.readers import open_source
 
@@ -128,9 +126,3 @@ def test_a_folder_is_read_layer_by_layer(tmp_path: Path) -> None:
     labels = label_ids(source.config)
     streamed, target = encode(fold_parts(source), labels), source.to_target()
     torch.testing.assert_close(streamed, encode(fold(target.config, target.weights), labels), rtol=0, atol=0)
-
-
-def test_what_cannot_be_folded_is_refused() -> None:
-    config = TargetConfig(8, 1, 2, 4, 5, 6, 7, 7, positional_embedding_type="rotary")
-    with pytest.raises(TargetError, match="positional_embedding_type = 'rotary' is not read by the oracle yet"):
-        fold_parts(Held(config, random_weights(config, 0)))
