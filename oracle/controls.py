@@ -8,16 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from oracle.symmetry import (
-    Gauge,
-    fold_norms,
-    in_residual_basis,
-    random_invertible,
-    random_orthogonal,
-    reads_of,
-    scale_neurons,
-    writes_of,
-)
+from oracle.gauge_parts import Gauge, random_invertible, random_orthogonal, reads_of, writes_of
+from oracle.rotary import pair_order
+from oracle.symmetry import fold_norms, in_residual_basis, scale_neurons
 from tracr_tasks.transformer import TargetConfig, Weights
 
 IMPORTANT = ("blocks.{layer}.attn.W_V", "blocks.{layer}.attn.W_O", "unembed.W_U")
@@ -84,6 +77,33 @@ CONTROLS: dict[str, Gauge] = {
     "one weight": change_one_weight,
 }
 """Every negative control by name; `controls_of` says which of them a target has."""
+
+
+def turn_queries(config: TargetConfig, weights: Weights, rng: torch.Generator) -> dict[str, Tensor]:
+    """A turn inside each head's first turned pair, of queries alone: unlike S2, keys do not follow."""
+    out, (one, other) = dict(weights), pair_order(config)[:2]
+    angle = 0.5 + torch.rand((), generator=rng)
+    for layer in range(config.n_layers):
+        for name in (n for n in ("W_Q", "b_Q") if f"blocks.{layer}.attn.{n}" in weights):
+            x = weights[f"blocks.{layer}.attn.{name}"].clone()
+            a, b = x[..., one].clone(), x[..., other].clone()
+            x[..., one], x[..., other] = a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()
+            out[f"blocks.{layer}.attn.{name}"] = x
+    return out
+
+
+def change_query_gain(config: TargetConfig, weights: Weights, rng: torch.Generator) -> dict[str, Tensor]:
+    """1.3 times the largest gain of the norm of queries in every layer: unlike Q1, that of keys does not follow."""
+    out = dict(weights)
+    for layer in range(config.n_layers):
+        name = f"blocks.{layer}.attn.q_norm.w"
+        gain = weights[name]
+        out[name] = torch.where(gain.abs() == gain.abs().amax(), 1.3 * gain, gain)
+    return out
+
+
+EXTENDED_CONTROLS: dict[str, Gauge] = {"pair": turn_queries, "gain": change_query_gain, "gate scale": scale_neurons}
+"""Those of rotary positions, of norms of queries and keys, and of gated neurons that are not ReLU."""
 
 
 def controls_of(config: TargetConfig) -> dict[str, Gauge]:
