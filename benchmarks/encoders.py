@@ -11,7 +11,6 @@ of a Markdown table. With --out the run is added to a JSON file that holds a lis
 from __future__ import annotations
 
 import json
-import math
 import random
 import sys
 import time
@@ -28,10 +27,10 @@ from tqdm import tqdm
 from oracle.batch import WeightBatch, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
+from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
 from oracle.neutral import fold
 from oracle.questions import Question, Subject
-from oracle.rivals import ENCODERS
 from oracle.subjects import Example, batches_of, relabel
 from oracle.symmetry import random_gauge
 from zoo.store import Zoo
@@ -74,7 +73,7 @@ class BenchConfig:
     out: Path | None = None
     """JSON file that the run is added to."""
     save: Path | None = None
-    """File for the trained weights (torch.save of the state dict)."""
+    """Folder for the trained decoder, as `oracle.decompiler` reads it."""
     device: str = "cpu"
     """Where torch computes."""
     weights: EncoderConfig = field(default_factory=EncoderConfig)
@@ -122,8 +121,8 @@ def measure(model: WeightDecoder, examples: Sequence[Example], config: BenchConf
         batch, texts = collated(part, config.device), [e.subject.text for e in part]
         losses += model.loss(batch, texts).tolist()
         longest = 10 + 3 * max(len(model.codec.encode(text)) for text in texts) // 2
-        for e, text in zip(part, model.write(batch, longest), strict=True):
-            grades.append(grade(Question("program", "", e.subject.text), text, e.subject))
+        for e, written in zip(part, model.write(batch, longest), strict=True):
+            grades.append(grade(Question("program", "", e.subject.text), written.text, e.subject))
     n = len(grades)
     return {
         "targets": n,
@@ -197,8 +196,6 @@ def row(config: BenchConfig, history: Sequence[dict[str, Any]], parameters: int)
 
 def main(config: BenchConfig) -> None:
     """Load, train, test, write down."""
-    if config.encoder not in ENCODERS:
-        sys.exit(f"--encoder {config.encoder}: expected one of {', '.join(ENCODERS)}")
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("medium")
     torch.manual_seed(config.seed)
@@ -209,16 +206,16 @@ def main(config: BenchConfig) -> None:
         "train": load(config, zoo, "train", config.targets, config.gauge_train),
     }
     splits = {name: examples for name, examples in splits.items() if examples}
-    encoder = ENCODERS[config.encoder](config.weights, config.decoder.d_model, math.sqrt(config.decoder.d_model))
-    model = WeightDecoder(config.decoder, encoder).to(config.device)
-    parameters = sum(p.numel() for p in encoder.parameters())
+    model = new_decoder(config.encoder, config.weights, config.decoder).to(config.device)
+    parameters = sum(p.numel() for p in model.encoder.parameters())
     sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
     print(f"{config.encoder}: {parameters:,} parameters, {len(model.codec)} pieces; {sizes}", flush=True)
     history = train(model, splits, config)
+    plain = asdict(replace(config, zoo=str(config.zoo), out=str(config.out), save=str(config.save)))  # type: ignore[arg-type]
     if config.save is not None:
-        torch.save(model.state_dict(), config.save)
+        facts = facts_of(config.encoder, config.weights, config.decoder, run=plain, results=history[-1]["results"])
+        Decompiler(model, facts).save_pretrained(config.save)
     if config.out is not None:
-        plain = asdict(replace(config, zoo=str(config.zoo), out=str(config.out), save=str(config.save)))  # type: ignore[arg-type]
         append(config.out, {"config": plain, "encoder_parameters": parameters, "history": history})
     print("\nexact / equivalent / agreement in %\n\n" + row(config, history, parameters))
 

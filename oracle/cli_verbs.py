@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -63,6 +65,22 @@ class AskConfig:
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence"}]}."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
+
+
+@dataclass(frozen=True)
+class DecompileConfig:
+    """Write the programs that targets compute, from their weights alone, by a small decoder without a language model.
+
+    The decoder that ships has learned from trained flowcharts of one or two questions; of other targets it writes the
+    likeliest of these, and its probability is no measure of being right about them.
+    """
+
+    targets: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of targets, or ZOO#ID for one target of a zoo."""
+    json: bool = False
+    """Print one JSON object a target: {"target", "program", "probability"}."""
+    decoder: Path | None = None
+    """Folder of the decoder; the one that ships with the package if not given."""
 
 
 def checked_questions(questions: tuple[str, ...]) -> list[str]:
@@ -118,6 +136,28 @@ def run_ask(config: AskConfig) -> None:
         return
     rows = [{"question": a.question, "answer": a.text, "confidence": a.confidence} for a in answers]
     print(json.dumps({"target": config.target, "answers": rows}))
+
+
+def run_decompile(config: DecompileConfig) -> None:
+    """`decompile`: `oracle.decompiler.Decompiler.decompile`.
+
+    Raises:
+        InputError: no target is named.
+    """
+    if not config.targets:
+        raise InputError("decompile: no target; expected the folder of one at least, or ZOO#ID")
+    targets = [load_target(name) for name in config.targets]
+    from oracle.console import say
+    from oracle.decompiler import Decompiler
+
+    for name, written in zip(
+        config.targets, Decompiler.from_pretrained(config.decoder).decompile(targets), strict=True
+    ):
+        probability = math.exp(min(0.0, written.log_prob))
+        if config.json:
+            print(json.dumps({"target": name, "program": written.text, "probability": probability}))
+        else:
+            say(f"{name} (probability {probability:.2f})\n{indent(written.text, '    ')}")
 
 
 def token_value(text: str) -> int | float | str:
@@ -253,6 +293,7 @@ VERBS = {
     "library": Verb("list the RASP programs that compile knows by name", LibraryConfig, run_library),
     **ZOO_VERBS,
     "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
+    "decompile": Verb("write a target's program from its weights alone", DecompileConfig, run_decompile),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),
     "train": Verb("train an oracle on a zoo", TrainConfig, run_train),
     "eval": Verb("measure an oracle on unseen targets, beside its controls", EvalConfig, run_eval),

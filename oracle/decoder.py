@@ -140,6 +140,16 @@ class DecoderConfig:
     """Most pieces of a text, END included."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a decoder wrote about one target."""
+
+    text: str
+    """Up to END."""
+    log_prob: float
+    """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning."""
+
+
 KeyValue = tuple[Float[Tensor, "batch head _ d_head"], Float[Tensor, "batch head _ d_head"]]
 Memory = tuple[KeyValue, Float[Tensor, "batch 1 1 _"]]
 """A layer's keys and values of the weight tokens, and what is added to their scores: -inf for padding."""
@@ -245,16 +255,20 @@ class WeightDecoder(nn.Module):
         return each.sum(1) / (wanted != PAD).sum(1)
 
     @torch.no_grad()
-    def write(self, batch: WeightBatch, max_len: int | None = None) -> list[str]:
+    def write(self, batch: WeightBatch, max_len: int | None = None) -> list[Written]:
         """The likeliest piece after piece until END, at most `max_len` (and the configuration's) of them."""
         memory, past = self._remember(batch), None
         last = torch.full((len(batch), 1), START, device=self.table.device)
         ended, written = torch.zeros_like(last, dtype=torch.bool), list[Tensor]()
+        log_prob = torch.zeros(len(batch), 1, device=self.table.device)
         for _ in range(min(max_len or self.config.max_len, self.config.max_len)):
             logits, past = self._logits(last, memory, past)
-            last = logits[:, -1:].argmax(-1).masked_fill(ended, PAD)
+            best = logits[:, -1:].float().log_softmax(-1).max(-1)
+            log_prob += best.values.masked_fill(ended, 0.0)
+            last = best.indices.masked_fill(ended, PAD)
             written.append(last)
             ended |= last == END
             if bool(ended.all()):
                 break
-        return [self.codec.decode(row) for row in torch.cat(written, 1).tolist()]
+        rows = zip(torch.cat(written, 1).tolist(), log_prob[:, 0].tolist(), strict=True)
+        return [Written(self.codec.decode(ids), value) for ids, value in rows]

@@ -89,11 +89,23 @@ def test_eight_programs_are_learned_by_heart() -> None:
 def test_writing_stops() -> None:
     decoder, batch, _ = learners()
     decoder.unembed.bias.data[END] = 100.0
-    assert decoder.write(batch) == [""] * 8
+    assert [w.text for w in decoder.write(batch)] == [""] * 8
+    assert all(-1e-3 < w.log_prob <= 0 for w in decoder.write(batch))
     decoder.unembed.bias.data[END] = -100.0
     decoder.unembed.bias.data[CODEC.index["if"]] = 100.0
-    assert decoder.write(batch, 3) == ["if if if"] * 8
-    assert decoder.write(batch) == [" ".join(["if"] * 40)] * 8
+    assert [w.text for w in decoder.write(batch, 3)] == ["if if if"] * 8
+    assert [w.text for w in decoder.write(batch)] == [" ".join(["if"] * 40)] * 8
+
+
+def test_the_probability_of_what_is_written_is_that_of_the_text() -> None:
+    decoder, batch, _ = learners()
+    decoder.unembed.bias.data[CODEC.index["if"]] = 4.0
+    decoder.unembed.bias.data[END] = 3.9
+    for row, written in enumerate(decoder.write(batch, 30)):
+        ids = CODEC.encode(written.text)
+        if len(ids) < 30:
+            loss = decoder.loss(batch, [written.text] * 8)[row].item()
+            assert abs(written.log_prob + loss * (len(ids) + 1)) < 1e-3
 
 
 @torch.no_grad()

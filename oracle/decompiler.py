@@ -1,0 +1,111 @@
+"""Weights to the text of a program by the small decoder, without a language model: loaded, saved, asked.
+
+A folder holds decoder_config.json (sizes, what it was trained on, what it reached) and decoder.safetensors (bfloat16).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oracle.batch import WeightBatch, collate
+from oracle.config import EncoderConfig
+from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
+from oracle.neutral import fold
+from oracle.rivals import ENCODERS
+from tracr_tasks.errors import InputError, OracleError
+from zoo.files import read_header, read_json, shown, write_atomic
+from zoo.target import Target
+
+ASSETS = Path(__file__).parent / "assets"
+CONFIG_FILE, WEIGHTS_FILE = "decoder_config.json", "decoder.safetensors"
+MAX_PARAMETERS = 1_000_000
+"""Largest target that is read: far beyond any it was trained on."""
+
+
+def new_decoder(encoder: str, weights: EncoderConfig, decoder: DecoderConfig) -> WeightDecoder:
+    """An untrained decoder over an encoder, which is one of `oracle.rivals.ENCODERS`, by its name.
+
+    Raises:
+        InputError: no such encoder.
+    """
+    if encoder not in ENCODERS:
+        raise InputError(f"encoder = '{encoder}', expected one of {', '.join(ENCODERS)}")
+    return WeightDecoder(decoder, ENCODERS[encoder](weights, decoder.d_model, math.sqrt(decoder.d_model)))
+
+
+def read_batch(codec: TextCodec, targets: Sequence[Target]) -> WeightBatch:
+    """Targets, folded, with the names of their labels as the decoder's pieces."""
+    labels = [codec.label_ids(t.vocab.input, t.config.n_ctx, t.vocab.output) for t in targets]
+    return collate([fold(t.config, t.weights) for t in targets], labels)
+
+
+class Decompiler:
+    """A trained decoder; `facts` is what decoder_config.json says."""
+
+    def __init__(self, decoder: WeightDecoder, facts: dict[str, Any]):
+        self.decoder, self.facts = decoder.eval(), facts
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str | None = None) -> Decompiler:
+        """Load a decoder's folder; the one that ships with the package if no path is given.
+
+        Raises:
+            OracleError: a missing or damaged folder.
+        """
+        from safetensors.torch import load_file
+
+        folder = ASSETS / "decoder" if path is None else Path(path)
+        if not (folder / CONFIG_FILE).is_file():
+            raise OracleError(f"{shown(folder, 300)}: no {CONFIG_FILE}; expected the folder of a trained decoder")
+        facts = read_json(folder / CONFIG_FILE, 1 << 20, OracleError)
+        try:
+            sizes = EncoderConfig(**facts["weights"]), DecoderConfig(**facts["decoder"])
+            decoder = new_decoder(facts["encoder"], *sizes)
+        except (KeyError, TypeError, InputError) as problem:
+            raise OracleError(
+                f"{shown(folder / CONFIG_FILE, 300)}: not what a trained decoder has: {problem}"
+            ) from None
+        expected = {name: tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
+        got = {n: e.shape for n, e in read_header(folder / WEIGHTS_FILE, OracleError).tensors.items()}
+        for name in sorted(expected.keys() | got.keys()):
+            if expected.get(name) != got.get(name):
+                shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
+                raise OracleError(f"{shown(folder / WEIGHTS_FILE, 300)}: tensor {shown(name)} has {shapes}")
+        decoder.load_state_dict({name: t.float() for name, t in load_file(folder / WEIGHTS_FILE).items()})
+        return cls(decoder, facts)
+
+    def save_pretrained(self, path: Path | str) -> None:
+        """Write the weights in bfloat16 and, last, the configuration: a half-saved decoder has none."""
+        from safetensors.torch import save
+
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: tensor.detach().cpu().to(torch.bfloat16).contiguous()
+            for name, tensor in self.decoder.state_dict().items()
+        }
+        write_atomic(folder / WEIGHTS_FILE, [save(weights)])
+        write_atomic(folder / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
+
+    def decompile(self, targets: Sequence[Target]) -> list[Written]:
+        """The likeliest program of each target, piece after piece, and the log-probability (nats) of its text.
+
+        Raises:
+            InputError: a target of more than `MAX_PARAMETERS` parameters.
+        """
+        for target in targets:
+            if target.n_parameters > MAX_PARAMETERS:
+                raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+        return self.decoder.write(read_batch(self.decoder.codec, targets)) if targets else []
+
+
+def facts_of(encoder: str, weights: EncoderConfig, decoder: DecoderConfig, **more: Any) -> dict[str, Any]:
+    """What decoder_config.json says of a decoder: what `new_decoder` needs to build it again, and more."""
+    return {"encoder": encoder, "weights": asdict(weights), "decoder": asdict(decoder), **more}
