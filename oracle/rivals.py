@@ -6,8 +6,10 @@
     circuits    pairings of heads and neurons with labels and outputs only: blind to the basis, without the channels
                 in which the weight encoder follows what a later layer reads of an earlier one
 
-All read the folded weights (neutral.py), which favours them: raw weights would show them the gauges of the foldings as
-well. All see the names of the labels, and all mix and pool their tokens by the same blocks as the weight encoder.
+Of other people's models all see the kind, and what gated neurons take their activation of; only the weight encoder sees
+rotary positions and norms of queries and keys. All read the folded weights (neutral.py), which favours them: raw weights
+would show them the gauges of the foldings as well. All see the names of the labels, and all mix and pool their tokens by
+the same blocks as the weight encoder.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from oracle.batch import LayerBatch, WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
 from oracle.encoder import WeightEncoder
-from oracle.extended import squash
+from oracle.extended import BareLinear, squash
 from oracle.sweeps import N_KIND, ComponentNet, context_of
 from tracr_tasks.errors import InputError
 
@@ -35,6 +37,7 @@ MAX_WIDTH, MAX_HEAD = 128, 32
 """Residual entries and head dimensions that SetEncoder sees."""
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 N_TENSORS = 15
+"""Of every target; those of gates come behind."""
 TINY = 1e-5
 """A neuron that reads less from labels than this is taken as it is: rounding must not be blown up to unit size."""
 
@@ -123,7 +126,14 @@ def residual_mask(batch: WeightBatch) -> Bool[Tensor, "batch d_model"]:
     """The residual directions of each target: those up to the last that anything reads or writes."""
     used = _any(batch.W_E, 2) | _any(batch.W_pos, 2) | (batch.constant != 0) | _any(batch.W_U, 1)
     for layer in batch.layers:
-        for W, axis in ((layer.W_Q, 2), (layer.W_K, 2), (layer.W_V, 2), (layer.W_O, 3), (layer.W_in, 1)):
+        for W, axis in (
+            (layer.W_Q, 2),
+            (layer.W_K, 2),
+            (layer.W_V, 2),
+            (layer.W_O, 3),
+            (layer.W_in, 1),
+            (layer.W_gate, 1),
+        ):
             used = used | _any(W, axis)
         used = used | _any(layer.W_out, 2) | (layer.b_O != 0) | (layer.b_out != 0)
     return _reach(used)
@@ -164,6 +174,10 @@ def _layer_parts(index: int, layer: LayerBatch, residual: Bool[Tensor, "batch d_
     yield _part(10, index, layer.b_in, m)
     yield _part(11, index, layer.W_out, m, residual)
     yield _part(12, index, layer.b_out, residual)
+    if layer.W_gate.shape[2]:
+        gated = m & _any(layer.W_gate, 2)
+        yield _part(N_TENSORS, index, layer.W_gate, residual, gated)
+        yield _part(N_TENSORS + 1, index, layer.b_gate, gated)
 
 
 class FlatEncoder(Rival):
@@ -215,6 +229,7 @@ class StatisticsEncoder(Rival):
         super().__init__(config, d_llm, embedding_norm)
         self.statistics = nn.Linear(2 + len(QUANTILES), config.d_token)
         self.tensor = nn.Parameter(0.3 * torch.randn(N_TENSORS, config.d_token))
+        self.gate_tensors = BareLinear(2, config.d_token)
         self.place, self.slot = (nn.Linear(config.d_token, config.d_token) for _ in range(2))
 
     def found(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> list[Found]:
@@ -222,7 +237,8 @@ class StatisticsEncoder(Rival):
         parts = [p for p in parts_of(batch) if p.values.shape[1]]
         layer_codes = self.place(places(len(batch.layers), self.config.d_token, batch.W_E))
         seen = torch.stack([squash(statistics(p.values, p.mask)) for p in parts], 1)
-        kinds = torch.stack([self.tensor[p.tensor] + layer_codes[p.layer] for p in parts])
+        codes = torch.cat([self.tensor, self.gate_tensors.weight.T])
+        kinds = torch.stack([codes[p.tensor] + layer_codes[p.layer] for p in parts])
         mask = torch.stack([p.mask.any(1) for p in parts], 1)
         names = self.labels(batch, table, slot_codes(self.slot, batch, self.config.d_token))
         return [*names, self.target(batch), (self.statistics(seen) + kinds, mask)]
@@ -258,6 +274,7 @@ class SetEncoder(Rival):
         self.head = ComponentNet(4 * MAX_WIDTH * MAX_HEAD + MAX_HEAD, d)
         self.neuron, self.biases = ComponentNet(2 * MAX_WIDTH + 1, d), ComponentNet(2 * MAX_WIDTH, d)
         self.constant = nn.Linear(MAX_WIDTH, d)
+        self.gate = BareLinear(MAX_WIDTH + 1, d)
         self.kind = nn.Parameter(0.3 * torch.randn(3, d))
 
     def found(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> list[Found]:
@@ -282,9 +299,15 @@ class SetEncoder(Rival):
         yield self.head(squash(torch.cat(heads, -1)), context) + self.kind[0], layer.heads
         read, write = (resized(W, MAX_WIDTH) for W in (layer.W_in.transpose(1, 2), layer.W_out))
         neurons = torch.cat([read, layer.b_in[..., None], write], -1)
-        yield self.neuron(squash(neurons), context) + self.kind[1], layer.neurons
+        gates = 0.0 if not layer.W_gate.shape[2] else self.gate(squash(self._gates(layer)))
+        yield self.neuron(squash(neurons), context, gates) + self.kind[1], layer.neurons
         biases = torch.cat([resized(b, MAX_WIDTH) for b in (layer.b_O, layer.b_out)], -1)[:, None]
         yield self.biases(squash(biases), context) + self.kind[2], exists[:, None]
+
+    @staticmethod
+    def _gates(layer: LayerBatch) -> Float[Tensor, "batch d_mlp _"]:
+        """What the activation of each neuron is taken of, and its bias; zero for those that are not gated."""
+        return torch.cat([resized(layer.W_gate.transpose(1, 2), MAX_WIDTH), layer.b_gate[..., None]], -1)
 
 
 @dataclass(frozen=True)
@@ -329,9 +352,11 @@ class CircuitsEncoder(Rival):
         for index, layer in enumerate(batch.layers):
             bias, here = constant * no_norm, with_constant(anchors, constant * (1 - no_norm))
             heads = self.head(head_circuits(layer, here, bias), context_of(batch, index))
+            before = constant
             constant = constant + layer.b_O + torch.einsum("bd,bhdk,bhke->be", bias, layer.W_V, layer.W_O)
-            bias, here = constant * no_norm, with_constant(anchors, constant * (1 - no_norm))
-            seen = neuron_circuits(layer, here, bias, batch.kind[:, 3:4] > 0)
+            seen_by = torch.where(batch.has("parallel") > 0, before, constant)
+            bias, here = seen_by * no_norm, with_constant(anchors, seen_by * (1 - no_norm))
+            seen = neuron_circuits(batch, layer, here, bias)
             neurons = self.neuron(seen, context_of(batch, index))
             found += [(heads + self.kind[0], layer.heads), (neurons + self.kind[1], layer.neurons)]
             constant = constant + layer.b_out
@@ -374,15 +399,36 @@ def head_circuits(
 
 
 def neuron_circuits(
-    layer: LayerBatch, anchors: Anchors, bias: Float[Tensor, "batch d_model"], gelu: Bool[Tensor, "batch 1"]
+    batch: WeightBatch, layer: LayerBatch, anchors: Anchors, bias: Float[Tensor, "batch d_model"]
 ) -> Float[Tensor, "batch d_mlp feature"]:
-    """What a neuron reads of labels, its bias, and what it writes; a ReLU neuron at unit size of its reads."""
-    read = torch.einsum("bnd,bdm->bmn", anchors.writes, layer.W_in)
-    constant = (layer.b_in + torch.einsum("bd,bdm->bm", bias, layer.W_in))[..., None]
+    """What a neuron reads of labels, its bias, and what it writes; a ReLU neuron at unit size of its reads.
+
+    A gated neuron reads what its activation is taken of, and writes at unit size of the other side, without a sign.
+    """
+    smooth, gated = batch.smooth[..., None], batch.has("gated")[..., None] > 0
+    read, constant = _read_circuits(layer.W_in, layer.b_in, anchors, bias)
     size = torch.cat([read, constant], -1).square().sum(-1, keepdim=True).sqrt()
-    size = torch.where(gelu[..., None] | (size < TINY), torch.ones_like(size), size)
-    written = squash(size * (layer.W_out @ anchors.reads)) @ anchors.output_codes
-    return torch.cat([squash(read / size) @ anchors.codes, squash(constant / size), written], -1)
+    size = torch.where((smooth & ~gated) | (size < TINY), torch.ones_like(size), size)
+    unit = size
+    if layer.W_gate.shape[2]:
+        gates = _read_circuits(layer.W_gate, layer.b_gate, anchors, bias)
+        read, constant = (torch.where(gated, g, x) for g, x in zip(gates, (read, constant), strict=True))
+        gate = torch.cat([read, constant], -1).square().sum(-1, keepdim=True).sqrt()
+        gate = torch.where(~gated | smooth | (gate < TINY), torch.ones_like(gate), gate)
+        unit, size = torch.where(gated, gate, size), size * gate
+    written = squash(size * (layer.W_out @ anchors.reads))
+    written = torch.where(gated, written.abs(), written) @ anchors.output_codes
+    return torch.cat([squash(read / unit) @ anchors.codes, squash(constant / unit), written], -1)
+
+
+def _read_circuits(
+    W: Float[Tensor, "batch d_model d_mlp"],
+    b: Float[Tensor, "batch d_mlp"],
+    anchors: Anchors,
+    bias: Float[Tensor, "batch d_model"],
+) -> tuple[Float[Tensor, "batch d_mlp label"], Float[Tensor, "batch d_mlp 1"]]:
+    """What neurons read of each label, and of none."""
+    return torch.einsum("bnd,bdm->bmn", anchors.writes, W), (b + torch.einsum("bd,bdm->bm", bias, W))[..., None]
 
 
 ENCODERS: dict[str, Callable[[EncoderConfig, int, float], nn.Module]] = {

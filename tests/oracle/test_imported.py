@@ -21,6 +21,7 @@ from oracle.encoder import WeightEncoder
 from oracle.extended import BareLinear
 from oracle.neutral import Held, Neutral, fold, fold_parts, positions_of
 from oracle.oracle import ADDED
+from oracle.rivals import ENCODERS
 from oracle.rotary import DISTANCES, turned_pairings
 from oracle.symmetry import gauges_of, random_gauge
 from tests.oracle.targets import D_LLM, configs, label_ids, random_weights
@@ -269,6 +270,36 @@ def test_folded_queries_and_keys_give_the_scores(config: TargetConfig, seed: int
         torch.testing.assert_close(got, expected.diagonal(-distance, -2, -1), rtol=0, atol=1e-9)
     causal = turned_pairings(query, key, fold(config, weights).rates[None], torch.ones(1, 1, dtype=torch.float64))
     assert not causal[..., torch.tensor(DISTANCES) < 0].any()
+
+
+@cache
+def rival(name: str) -> tuple[torch.nn.Module, Tensor]:
+    torch.manual_seed(0)
+    encoder = ENCODERS[name](SMALL, D_LLM, 1.0).double()
+    return encoder, torch.randn(64, D_LLM, generator=torch.Generator().manual_seed(1)).double()
+
+
+def encode_by(name: str, *targets: tuple[TargetConfig, Weights]) -> Tensor:
+    encoder, table = rival(name)
+    with torch.no_grad():
+        return encoder(collate([fold(c, w) for c, w in targets], [label_ids(c) for c, _ in targets]), table)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - {"channels"}))
+@settings(max_examples=6)
+@given(config=extended(), plain=configs(), seed=st.integers(0, 1000))
+def test_rivals_read_them_too(name: str, config: TargetConfig, plain: TargetConfig, seed: int) -> None:
+    weights, other = random_weights(config, seed), (plain, random_weights(plain, seed))
+    before = encode_by(name, (config, weights))
+    both = encode_by(name, (config, weights), other)
+    torch.testing.assert_close(both, torch.cat([before, encode_by(name, other)]), rtol=0, atol=1e-8)
+    if config.gated_mlp:
+        gate = "blocks.0.mlp.W_gate"
+        changed = weights[gate] * torch.linspace(1, 2, config.d_model, dtype=torch.float64)[:, None]
+        assert (encode_by(name, (config, dict(weights) | {gate: changed})) - before).abs().max() > 1e-7
+    if name == "circuits":
+        moved = encode_by(name, (config, random_gauge(config, weights, seed)))
+        torch.testing.assert_close(moved, before, rtol=0, atol=1e-8)
 
 
 def test_extensions_are_flags() -> None:
