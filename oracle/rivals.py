@@ -6,10 +6,10 @@
     circuits    pairings of heads and neurons with labels and outputs only: blind to the basis, without the channels
                 in which the weight encoder follows what a later layer reads of an earlier one
 
-Of other people's models all see the kind, and what gated neurons take their activation of; only the weight encoder sees
-rotary positions and norms of queries and keys. All read the folded weights (neutral.py), which favours them: raw weights
-would show them the gauges of the foldings as well. All see the names of the labels, and all mix and pool their tokens by
-the same blocks as the weight encoder.
+Of other people's models all see the kind, and what gated neurons take their activation of; only the weight encoder
+sees rotary positions and norms of queries and keys. All read the folded weights (neutral.py), which favours them: raw
+weights would show them the gauges of the foldings as well. All see the names of the labels, and all mix and pool their
+tokens by the same blocks as the weight encoder.
 """
 
 from __future__ import annotations
