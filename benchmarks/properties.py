@@ -25,6 +25,7 @@ from tqdm import tqdm
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import TextCodec
+from oracle.decompiler import Decompiler
 from oracle.neutral import Neutral, fold
 from oracle.properties import PropertyReader, properties_of, property_loss
 from oracle.rivals import ENCODERS
@@ -49,8 +50,10 @@ class PropertyConfig:
     """Peak learning rate."""
     seed: int = 0
     """Of gauges, initial weights and order."""
-    d_llm: int = 96
-    """Width of the weight tokens."""
+    start: Path | None = None
+    """Folder of a trained decoder (benchmarks/encoders.py --save): its encoder is trained on, in place of a new one."""
+    d_llm: int = 128
+    """Width of the weight tokens of a new encoder."""
     weights: EncoderConfig = field(default_factory=EncoderConfig)
     """Size of the encoder."""
 
@@ -70,6 +73,15 @@ def load(config: PropertyConfig, zoo: Zoo, splits: Sequence[str]) -> list[Item]:
     return out
 
 
+def new_reader(config: PropertyConfig) -> tuple[PropertyReader, torch.Tensor]:
+    """A reader over a new or an already trained encoder, and the embedding rows that its codes of names come from."""
+    if config.start is not None:
+        decoder = Decompiler.from_pretrained(config.start).decoder.train()
+        return PropertyReader(decoder.encoder, decoder.config.d_model), decoder.table.detach()
+    encoder = ENCODERS[config.encoder](config.weights, config.d_llm, config.d_llm**0.5)
+    return PropertyReader(encoder, config.d_llm), torch.randn(len(TextCodec()), config.d_llm)
+
+
 def main(config: PropertyConfig) -> None:
     """Train on train, test on all that is held out."""
     torch.set_num_threads(1)
@@ -77,8 +89,7 @@ def main(config: PropertyConfig) -> None:
     torch.manual_seed(config.seed)
     zoo = Zoo.open(config.zoo)
     train, test = load(config, zoo, ["train"]), load(config, zoo, ["val", "test", "structure"])
-    table = torch.randn(len(TextCodec()), config.d_llm)
-    model = PropertyReader(ENCODERS[config.encoder](config.weights, config.d_llm, config.d_llm**0.5), config.d_llm)
+    model, table = new_reader(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
     rng, began = random.Random(config.seed), time.perf_counter()
     for step in tqdm(range(config.steps), mininterval=10):
