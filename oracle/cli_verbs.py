@@ -58,7 +58,7 @@ class AskConfig:
     """Ask about a target from its weights alone: it is read, never run."""
 
     target: tyro.conf.Positional[str]
-    """Folder of a target, or ZOO#ID for one target of a zoo."""
+    """Folder of a target or of a model as transformers saves it, or ZOO#ID for one target of a zoo."""
     questions: tyro.conf.Positional[tuple[str, ...]] = ()
     """Questions; "What does this model compute?" if none is given."""
     json: bool = False
@@ -100,7 +100,7 @@ def checked_questions(questions: tuple[str, ...]) -> list[str]:
 
 
 def load_target(name: str) -> Any:
-    """The `zoo.Target` in a folder, or the one that ZOO#ID names.
+    """The `zoo.Target` in a folder, made here or a model as transformers saves it, or the one that ZOO#ID names.
 
     Raises:
         TargetError: there is no such folder, or it does not hold a target.
@@ -116,9 +116,9 @@ def load_target(name: str) -> Any:
         from zoo.store import Zoo
 
         return Zoo.open(path).target(target_id)
-    from zoo.target import Target
+    from zoo.readers import open_source
 
-    return Target.load(path)
+    return open_source(path).to_target()
 
 
 def run_ask(config: AskConfig) -> None:

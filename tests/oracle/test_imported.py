@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from oracle.batch import EXTENSIONS, LabelIds, collate
+from oracle.cli_verbs import load_target
 from oracle.config import EncoderConfig
 from oracle.controls import EXTENDED_CONTROLS
 from oracle.encoder import WeightEncoder
@@ -190,6 +191,27 @@ def test_what_was_added_leaves_the_other_parameters_as_they_were() -> None:
     assert one.bias is None and one.weight.std() > 0
 
 
+@settings(max_examples=40)
+@given(config=extended(), seed=st.integers(0, 1000))
+def test_whatever_changes_the_function_is_seen(config: TargetConfig, seed: int) -> None:
+    """3% of one number of any tensor."""
+    weights = random_weights(config, seed)
+    name = sorted(weights)[seed % len(weights)]
+    flat = weights[name].flatten()
+    at = torch.arange(len(flat)) == seed % len(flat)
+    other = dict(weights) | {name: torch.where(at, 1.03 * flat, flat).reshape(weights[name].shape)}
+    moved = (probabilities(config, other) - probabilities(config, weights)).abs().max()
+    assert moved < 1e-6 or (encode(config, other) - encode(config, weights)).abs().max() > 1e-4 * moved
+
+
+@settings(max_examples=15)
+@given(config=extended(), seed=st.integers(0, 1000))
+def test_gauges_in_float32(config: TargetConfig, seed: int) -> None:
+    weights = random_weights(config, seed, torch.float32)
+    moved = random_gauge(config, weights, seed)
+    torch.testing.assert_close(encode(config, moved), encode(config, weights), rtol=0, atol=1e-5)
+
+
 NEW = {
     "blocks.1.mlp.W_gate": LLAMA,
     "blocks.0.mlp.W_in": LLAMA,
@@ -341,5 +363,7 @@ def test_models_of_transformers_are_read_layer_by_layer_in_any_gauge(kind: str, 
     streamed = encode_folded((fold_parts(source), labels))
     torch.testing.assert_close(streamed, encode(target.config, target.weights), rtol=0, atol=1e-6)
     assert bool(streamed.isfinite().all())
+    asked = load_target(str(tmp_path))  # as the verb `ask` does
+    assert asked.config == target.config and asked.vocab == target.vocab
     weights = {name: tensor.double() for name, tensor in target.weights.items()}
     assert_same(target.config, weights, random_gauge(target.config, weights, 1))
