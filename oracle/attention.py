@@ -93,22 +93,14 @@ def present(weight_tokens: Float[Tensor, "batch n d_llm"]) -> Bool[Tensor, "batc
     return (weight_tokens != 0).any(-1)
 
 
-def gather_pairs(
-    pairs: Float[Tensor, "batch n n d_edge"], mask: Bool[Tensor, "batch n"]
-) -> Float[Tensor, "batch m m d_edge"]:
-    """What belongs to pairs of tokens, in the order that `gather_valid` puts the tokens in."""
-    if bool(mask.all()):
-        return pairs
-    n = int(mask.sum(1).max())
-    order = torch.argsort(~mask, dim=1, stable=True)[:, :n]
-    row = torch.arange(len(pairs), device=pairs.device)[:, None, None]
-    return pairs[row, order[:, :, None], order[:, None, :]]
+def valid_order(mask: Bool[Tensor, "batch n"]) -> Int[Tensor, "batch m"]:
+    """Places of the valid entries of each row in their order, then of others, as many as the longest row has."""
+    return torch.argsort(~mask, dim=1, stable=True)[:, : int(mask.sum(1).max())]
 
 
 def gather_valid(
     tokens: Float[Tensor, "batch n width"], mask: Bool[Tensor, "batch n"]
 ) -> tuple[Float[Tensor, "batch m width"], Bool[Tensor, "batch m"]]:
     """The same tokens with the valid ones first, cut to the longest row: padding costs nothing afterwards."""
-    n = int(mask.sum(1).max())
-    order = torch.argsort(~mask, dim=1, stable=True)[:, :n]
+    order = valid_order(mask)
     return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1])), mask.gather(1, order)

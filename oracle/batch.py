@@ -94,12 +94,25 @@ class WeightBatch:
         return (self.kind[:, 3:4] > 0) | (self.has("silu") > 0)
 
     @property
-    def n_nodes(self) -> int:
-        """Labels, heads and neurons of the padded batch, and one for the target itself."""
-        labels = self.W_E.shape[1] + self.W_pos.shape[1] + self.W_U.shape[2]
+    def n_nodes(self) -> Int[Tensor, " batch"]:
+        """Labels, heads and neurons of each target, and one for the target itself."""
+        nodes = torch.ones_like(self.depth)
+        for ids in (self.token_ids, self.position_ids, self.output_ids):
+            nodes = nodes + (ids != 0).any(-1).sum(1)
         if isinstance(self.layers, CollatedOnDemand):
-            return labels + 1 + self.layers.n_components
-        return labels + 1 + sum(layer.heads.shape[1] + layer.neurons.shape[1] for layer in self.layers)
+            return nodes + self.layers.n_components.to(nodes)
+        for layer in self.layers:
+            nodes = nodes + layer.heads.sum(1) + layer.neurons.sum(1)
+        return nodes
+
+    def rows(self, chosen: Bool[Tensor, " batch"]) -> WeightBatch:
+        """Some of the targets, still padded as before."""
+        some = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "layers"}
+        if isinstance(self.layers, CollatedOnDemand):
+            targets = [t for t, keep in zip(self.layers.targets, chosen.tolist(), strict=True) if keep]
+            return WeightBatch(layers=CollatedOnDemand(targets, self.layers.device), **some)
+        layers = [{f.name: getattr(layer, f.name)[chosen] for f in fields(layer)} for layer in self.layers]
+        return WeightBatch(layers=tuple(LayerBatch(**layer) for layer in layers), **some)
 
 
 def _layer_to(layer: LayerBatch, device: torch.device | str) -> LayerBatch:
@@ -153,9 +166,9 @@ class CollatedOnDemand(Sequence[LayerBatch]):
         return max(len(target.layers) for target in self.targets)
 
     @property
-    def n_components(self) -> int:
-        """Heads and neurons of the largest target that is not in memory."""
-        return max(t.layers.n_components for t in self.targets if isinstance(t.layers, LayersOnDemand))
+    def n_components(self) -> Int[Tensor, " batch"]:
+        """Heads and neurons of each target."""
+        return torch.tensor([_n_components(target) for target in self.targets])
 
     def __getitem__(self, index: int) -> LayerBatch:  # type: ignore[override]
         if not 0 <= index < len(self):
@@ -164,6 +177,12 @@ class CollatedOnDemand(Sequence[LayerBatch]):
             layers = [t.layers[index] if index < len(t.layers) else _empty_layer(t) for t in self.targets]
             self._last = index, _layer_to(_collate_layer(layers), self.device)
         return self._last[1]
+
+
+def _n_components(target: Neutral) -> int:
+    if isinstance(target.layers, LayersOnDemand):
+        return target.layers.n_components
+    return sum(len(layer.b_Q) + len(layer.b_in) for layer in target.layers)
 
 
 STACKED = ("W_E", "W_pos", "constant", "W_U", "b_U", "rates")

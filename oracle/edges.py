@@ -24,7 +24,6 @@ say the same through a fixed number of mixtures for targets of any size; edges n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,65 +32,8 @@ from torch import Tensor, nn
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
 from oracle.extended import BareLinear, squash
+from oracle.nodes import Group, Heads, Nodes, by_head, heads_of, nodes_of
 from oracle.rotary import DISTANCES, turned_pairings
-
-Edge = Float[Tensor, "batch from to d_edge"]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Nodes of one kind and layer. Those of a kind that neither writes nor reads are heads."""
-
-    n: int
-    layer: int
-    """-1 for labels of the input, the depth of the batch for those of the output."""
-    writes: Float[Tensor, "batch n d_model"] | None = None
-    """What each adds to the residual stream."""
-    reads: Float[Tensor, "batch n d_model"] | None = None
-    """What each takes from it."""
-    unsigned: Bool[Tensor, "batch 1 1 1"] | None = None
-    """Of neurons that may be gated: whether the sign of their writes means nothing."""
-    channels: Float[Tensor, "batch d_model all_channels"] | None = None
-    """Of heads: what the stream carries before them."""
-    covectors: Float[Tensor, "batch d_model out_channels"] | None = None
-    """Of heads: what it is read for behind them."""
-    query: Float[Tensor, "batch n d_head"] | None = None
-    """Of heads: the query of an empty stream."""
-    tokens: Float[Tensor, "batch n d_token"] | None = None
-    """Of heads: what is known of each, so that what it moves is tied to where it looks."""
-
-
-def sized(pairings: Float[Tensor, "batch from to feature"], group: Group) -> Float[Tensor, "batch from to feature"]:
-    """Pairings with the writes of a group, by their absolute value where the sign of a write means nothing."""
-    return pairings if group.unsigned is None else torch.where(group.unsigned, pairings.abs(), pairings)
-
-
-class EdgeSum:
-    """Edges by pairs of groups, summed, then laid out as one array."""
-
-    def __init__(self, groups: Sequence[Group]):
-        self.groups = groups
-        self.blocks: dict[tuple[int, int], Edge] = {}
-
-    def add(self, i: int, j: int, edge: Edge) -> None:
-        """What groups i and j see of each other: which is which follows from their kinds."""
-        self._add(i, j, edge)
-        if i != j:
-            self._add(j, i, edge.transpose(1, 2))
-
-    def _add(self, i: int, j: int, edge: Edge) -> None:
-        self.blocks[i, j] = self.blocks[i, j] + edge if (i, j) in self.blocks else edge
-
-    def whole(self, like: Float[Tensor, "batch ..."], d_edge: int) -> Float[Tensor, "batch node node d_edge"]:
-        """All nodes beside all nodes, in the order of the groups; zero where nothing joins two."""
-        rows = []
-        for i, row in enumerate(self.groups):
-            cells = [
-                self.blocks[i, j] if (i, j) in self.blocks else like.new_zeros(len(like), row.n, column.n, d_edge)
-                for j, column in enumerate(self.groups)
-            ]
-            rows.append(torch.cat(cells, 2))
-        return torch.cat(rows, 1)
 
 
 def pair_net(n_features: int, d_edge: int) -> nn.Sequential:
@@ -113,69 +55,84 @@ class EdgeNet(nn.Module):
         self.turned = BareLinear(2 * len(DISTANCES), e)
         self.d_edge = e
 
-    def forward(self, batch: WeightBatch, groups: Sequence[Group]) -> Float[Tensor, "batch node node d_edge"]:
-        """Edges between all nodes, in the order of the groups; the first group holds the labels of the input."""
-        edges = EdgeSum(groups)
-        for i, writer in enumerate(groups):
-            for j, other in enumerate(groups):
-                if writer.writes is not None and other.reads is not None and writer.layer < other.layer:
-                    pairings = squash(writer.writes @ other.reads.transpose(1, 2))[..., None]
-                    edges.add(i, j, self.read(sized(pairings, writer)))
-        labels = groups[0].writes
-        assert labels is not None
-        gram = squash(labels @ labels.transpose(1, 2))[..., None]
-        edges.add(0, 0, self.gram(gram) * (1 - batch.kind[:, :1, None, None]))
-        for i, heads in enumerate(groups):
-            if heads.channels is not None:
-                self._through(batch, heads, groups, edges)
-                self._of(batch, i, groups, edges)
-        return edges.whole(batch.W_E, self.d_edge)
+    def forward(
+        self, batch: WeightBatch, groups: Sequence[Group], mask: Bool[Tensor, "batch all_nodes"]
+    ) -> Float[Tensor, "batch node node d_edge"]:
+        """Edges between the nodes that exist, in their order; the first group holds the labels of the input."""
+        nodes = nodes_of(groups, mask)
+        meets = nodes.write_layer[:, :, None] < nodes.read_layer[:, None]
+        pairings = squash(nodes.writes @ nodes.reads.transpose(1, 2))
+        pairings = torch.where(nodes.unsigned[..., None], pairings.abs(), pairings)
+        read = self.read(pairings[..., None]) * meets[..., None]
+        edges = read + read.transpose(1, 2)
+        gram = squash(nodes.labels @ nodes.labels.transpose(1, 2))[..., None]
+        among = self.gram(gram) * (1 - batch.kind[:, :1, None, None])
+        if any(group.tokens is not None and group.n for group in groups):
+            heads = heads_of(batch, groups, mask)
+            compared, moved = self._through(batch, heads, nodes)
+            own = self._of(batch, heads, groups, nodes)
+            at = heads.node[:, :, None, None]
+            among = among + compared
+            edges[:, : nodes.n_labels] += moved
+            edges[:, :, : nodes.n_labels] += moved.transpose(1, 2)
+            edges = edges.scatter_add(1, at.expand(own.shape), own)
+            edges = edges.scatter_add(2, at.transpose(1, 2).expand(own.transpose(1, 2).shape), own.transpose(1, 2))
+        edges[:, : nodes.n_labels, : nodes.n_labels] += among * self._are_labels(nodes)
+        return edges
 
-    def _through(self, batch: WeightBatch, heads: Group, groups: Sequence[Group], edges: EdgeSum) -> None:
-        """What the heads of a layer compare and move, added to the edges of the input's labels."""
-        layer, labels = batch.layers[heads.layer], groups[0].writes
-        assert heads.tokens is not None
-        on = layer.heads[..., None]
+    @staticmethod
+    def _are_labels(nodes: Nodes) -> Bool[Tensor, "batch label label 1"]:
+        """Which pairs of the first nodes are two labels of the input."""
+        label = nodes.write_layer[:, : nodes.n_labels] < 0
+        return (label[:, :, None] & label[:, None])[..., None]
+
+    def _through(
+        self, batch: WeightBatch, heads: Heads, nodes: Nodes
+    ) -> tuple[Float[Tensor, "batch label label d_edge"], Float[Tensor, "batch label node d_edge"]]:
+        """What heads compare among the input's labels, and what they move from these to readers behind them."""
+        labels, on = nodes.labels, heads.exists[..., None]
         compared_by, moved_by = (
             ((1 + net(heads.tokens)) * on)[:, :, None, None] for net in (self.compared_by, self.moved_by)
         )
-        query, key, value = (torch.einsum("bnd,bhdk->bhnk", labels, W) for W in (layer.W_Q, layer.W_K, layer.W_V))
+        query, key, value = (torch.einsum("bnd,bhdk->bhnk", labels, W) for W in (heads.W_Q, heads.W_K, heads.W_V))
         scores = squash(query @ key.transpose(-1, -2))
         compared = self.compared[0](torch.stack([scores, scores.transpose(-1, -2)], -1))
         if batch.rates.shape[1]:
             change = squash(turned_pairings(query, key, batch.rates[:, : key.shape[3]], batch.kind[:, 4:5]))
             compared = compared + self.turned(torch.cat([change, change.transpose(2, 3)], -1))
-        edges.add(0, 0, (self.compared[1](compared) * compared_by).sum(1))
-        moved = value @ layer.W_O
-        for j, reader in enumerate(groups):
-            if reader.reads is not None and reader.layer >= heads.layer:
-                pair = squash(torch.einsum("bhnd,bmd->bhnm", moved, reader.reads))[..., None]
-                edges.add(0, j, (self.moved(pair) * moved_by).sum(1) * self._is_read(batch, heads, reader))
+        pair = squash(torch.einsum("bhnd,bmd->bhnm", value @ heads.W_O, nodes.reads))[..., None]
+        label = (nodes.write_layer[:, : nodes.n_labels] < 0)[:, None, :, None]
+        is_read = (self._is_read(batch, heads, nodes)[:, :, None] & label)[..., None]
+        moved = (self.moved(pair) * moved_by * is_read).sum(1)
+        return (self.compared[1](compared) * compared_by).sum(1), moved
 
     @staticmethod
-    def _is_read(batch: WeightBatch, heads: Group, reader: Group) -> Float[Tensor, "batch 1 1 1"] | float:
-        """Whether readers from the heads' layer on read them: neurons of a parallel layer do not."""
-        return 1 - batch.has("parallel")[..., None, None] if reader.layer == heads.layer else 1.0
+    def _is_read(batch: WeightBatch, heads: Heads, nodes: Nodes) -> Bool[Tensor, "batch head node"]:
+        """Whether a node reads what a head writes: from its layer on, in a parallel one from the next."""
+        first = heads.layer + batch.has("parallel").long()
+        return nodes.read_layer[:, None] >= first[..., None]
 
-    def _of(self, batch: WeightBatch, i: int, groups: Sequence[Group], edges: EdgeSum) -> None:
-        """What each head of a layer compares and moves, added to its own edges."""
-        heads = groups[i]
-        assert heads.channels is not None and heads.covectors is not None and heads.query is not None
-        layer, mixtures = batch.layers[heads.layer], self.probe(heads.channels)
-        query, key, value = (torch.einsum("bdp,bhdk->bhkp", mixtures, W) for W in (layer.W_Q, layer.W_K, layer.W_V))
-        query = torch.cat([query, heads.query[..., None]], -1)
-        wanted = torch.einsum("bhkd,bdp->bhkp", layer.W_O, self.want(heads.covectors))
-        moved = value.transpose(-1, -2) @ layer.W_O
-        for j, other in enumerate(groups):
-            if other.writes is not None and other.layer < heads.layer:
-                sides = [
-                    torch.einsum("bnd,bhdk->bhnk", other.writes, W) @ met
-                    for W, met in ((layer.W_K, query), (layer.W_Q, key), (layer.W_V, wanted))
-                ]
-                edges.add(i, j, self.head_writer(sized(squash(torch.cat(sides, -1)), other)))
-            if other.reads is not None and other.layer >= heads.layer:
-                pair = self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, other.reads)))
-                edges.add(i, j, pair * self._is_read(batch, heads, other))
+    def _of(
+        self, batch: WeightBatch, heads: Heads, groups: Sequence[Group], nodes: Nodes
+    ) -> Float[Tensor, "batch head node d_edge"]:
+        """What each head compares and moves of the other nodes, seen from mixtures of channels and covectors."""
+        channels = [self.probe(g.channels) for g in groups if g.channels is not None]
+        covectors = [self.want(g.covectors) for g in groups if g.covectors is not None]
+        mixtures, wants = (by_head(heads, groups, of_group) for of_group in (channels, covectors))
+        query, key, value = (torch.einsum("bhdp,bhdk->bhkp", mixtures, W) for W in (heads.W_Q, heads.W_K, heads.W_V))
+        met = (torch.cat([query, heads.query[..., None]], -1), key, torch.einsum("bhkd,bhdp->bhkp", heads.W_O, wants))
+        sides = [
+            torch.einsum("bnd,bhdp->bhnp", nodes.writes, W @ m)
+            for W, m in zip((heads.W_K, heads.W_Q, heads.W_V), met, strict=True)
+        ]
+        seen = squash(torch.cat(sides, -1))
+        seen = torch.where(nodes.unsigned[:, None, :, None], seen.abs(), seen)
+        writes_before = nodes.write_layer[:, None] < heads.layer[..., None]
+        writer = self.head_writer(seen) * writes_before[..., None]
+        moved = value.transpose(-1, -2) @ heads.W_O
+        reader = self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, nodes.reads)))
+        own = writer + reader * self._is_read(batch, heads, nodes)[..., None]
+        return own * heads.exists[..., None, None]
 
 
 class EdgeBlock(nn.Module):

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from oracle.attention import AttentionBlock, Pooled, gather_pairs, gather_valid
+from oracle.attention import AttentionBlock, Pooled, gather_valid
 from oracle.batch import EXTENSIONS, WeightBatch
 from oracle.codes import NameCode
 from oracle.config import EncoderConfig
-from oracle.edges import EdgeBlock, EdgeNet, Group
+from oracle.edges import EdgeBlock, EdgeNet
 from oracle.extended import BareLinear, squash
+from oracle.nodes import Group
 from oracle.sweeps import N_KIND, Reading, Stream, Sweeps
 
 KINDS = ("input token", "position", "output token", "target", "head", "neuron")
@@ -65,9 +66,9 @@ class WeightEncoder(Pooled):
             for _ in range(config.n_mix_layers)
         )
 
-    def has_edges(self, batch: WeightBatch) -> bool:
-        """Whether the targets of a batch are few enough tokens that pairs of them are looked at."""
-        return self.edges is not None and batch.n_nodes <= self.config.max_edge_nodes
+    def small(self, batch: WeightBatch) -> Bool[Tensor, " batch"]:
+        """The targets of few enough tokens that pairs of them are looked at."""
+        return batch.n_nodes <= (self.config.max_edge_nodes if self.edges is not None else -1)
 
     def components(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> Components:
         """Label, head and neuron tokens of a batch; `table` holds the reader's embedding rows. Never in bfloat16."""
@@ -87,7 +88,7 @@ class WeightEncoder(Pooled):
             readings.append((heads, self.sweeps.neurons(batch, index, before, stream, Y)))
         outputs = self._outputs(batch, stream, table)
         found: list[tuple[Tensor, Tensor]] = []
-        groups, has_edges = list[Group](), self.has_edges(batch)
+        groups, has_edges = list[Group](), bool(self.small(batch).all())
         for index in reversed(range(len(batch.layers))):
             layer, (heads, neurons) = batch.layers[index], readings[index]
             neuron_tokens, behind = self.sweeps.neurons_back(batch, index, neurons, Y)
@@ -149,10 +150,23 @@ class WeightEncoder(Pooled):
 
         The tokens of a target with more than `max_edge_nodes` are pooled without being mixed first: cost stays linear.
         """
+        small = self.small(batch)
+        if bool(small.all()) or not bool(small.any()):
+            return self._forward(batch, table)
+        parts = [(chosen, self._forward(batch.rows(chosen), table)) for chosen in (small, ~small)]
+        out = table.new_zeros(len(batch), max(part.shape[1] for _, part in parts), table.shape[1])
+        for chosen, part in parts:
+            out[chosen, : part.shape[1]] = part
+        return out
+
+    def _forward(
+        self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]
+    ) -> Float[Tensor, "batch n_weight_tokens d_llm"]:
+        """Weight tokens of targets that are all small, or all large."""
         found = self.components(batch, table)
         tokens, mask = gather_valid(found.tokens, found.mask)
         if self.edges is not None and found.groups:
-            edges = gather_pairs(self.edges(batch, found.groups), found.mask)
+            edges = self.edges(batch, found.groups, found.mask)
             scores = self.edge_scores(edges).chunk(len(self.mix), -1)
             for block, score in zip(self.mix, scores, strict=True):
                 tokens = block(tokens, mask, edges, score)

@@ -29,17 +29,17 @@ def random_invertible(n: int, like: Float[Tensor, "..."], rng: torch.Generator) 
     return left * (3**log_scale).to(like.dtype) @ right
 
 
-def normal(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
+def normal(shape: tuple[int, ...], like: Float[Tensor, "..."], rng: torch.Generator) -> Float[Tensor, "..."]:
     """Standard normal numbers, the same ones for every dtype."""
     return torch.randn(shape, dtype=torch.float64, generator=rng).to(like.dtype)
 
 
-def signs(n: int, like: Tensor, rng: torch.Generator) -> Float[Tensor, " n"]:
+def signs(n: int, like: Float[Tensor, "..."], rng: torch.Generator) -> Float[Tensor, " n"]:
     """-1 or 1, each as often."""
     return (2 * torch.randint(2, (n,), generator=rng) - 1).to(like.dtype)
 
 
-def size_of(x: Tensor) -> Tensor:
+def size_of(x: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """Root mean square of a tensor's entries, zero for an empty one."""
     return x.square().sum().div(max(1, x.numel())).sqrt()
 
@@ -87,7 +87,7 @@ def takes_shift(weights: Weights, norm: str, reads: list[Read]) -> bool:
     return f"{norm}.b" not in weights or all(b is not None for _, b in reads)
 
 
-def with_row(x: Tensor, index: int, row: Tensor) -> Tensor:
+def with_row(x: Float[Tensor, "n *row"], index: int, row: Float[Tensor, "*row"]) -> Float[Tensor, "n *row"]:
     """x with another row."""
     out = x.clone()
     out[index] = row

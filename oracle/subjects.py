@@ -188,4 +188,7 @@ def batches_of(
 
 
 def _cost(neutral: Neutral) -> tuple[int, int, int]:
-    return len(neutral.layers), neutral.W_E.shape[1], sum(layer.b_in.shape[0] for layer in neutral.layers)
+    """Labels, heads and neurons, of which pairs are looked at; then depth and width."""
+    labels = neutral.W_E.shape[0] + neutral.W_pos.shape[0] + neutral.W_U.shape[1]
+    components = sum(len(layer.b_Q) + len(layer.b_in) for layer in neutral.layers)
+    return labels + components, len(neutral.layers), neutral.W_E.shape[1]

@@ -52,7 +52,7 @@ def test_properties_are_learned_and_blind_to_gauge() -> None:
         torch.linspace(0.3, 1, 6).double(), torch.tensor([1, 1, 2, 2, 3, 3]), torch.tensor([0, 1, 2] * 2)
     )
     optimizer = torch.optim.Adam(reader.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(100):
         optimizer.zero_grad()
         loss = property_loss(reader(batch, table), known)
         loss.backward()
