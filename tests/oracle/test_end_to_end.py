@@ -23,6 +23,8 @@ from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
 
+POOLED = replace(SMALL, pool_always=True)
+
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
@@ -40,7 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("oracle") / "oracle"
-    config = TrainConfig(zoo.directory, out, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(zoo.directory, out, str(base), encoder=POOLED, lora_rank=4, targets_per_step=4)
     train(replace(config, steps=3, processes=1, bf16=False))
     return out
 
@@ -72,7 +74,7 @@ def test_weights_under_a_random_gauge_get_the_same_tokens(folder: Path, zoo: Zoo
 
 
 def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Path) -> None:
-    config = TrainConfig(zoo.directory, tmp_path, str(base), encoder=SMALL, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(zoo.directory, tmp_path, str(base), encoder=POOLED, lora_rank=4, targets_per_step=4)
     again = train(replace(config, steps=3, processes=1, bf16=False)).facts["history"]
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
 
@@ -142,3 +144,8 @@ def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> No
     examples = load_examples(zoo, WeightOracle.from_pretrained(folder).reader)
     for i, donor in enumerate(swap_within_kind(examples)):
         assert donor != i and examples[donor].subject.kind == examples[i].subject.kind
+
+
+def test_a_reader_to_whom_order_matters_is_given_pooled_tokens(zoo: Zoo, base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pool_always = False, expected True"):
+        train(TrainConfig(zoo.directory, tmp_path, str(base), encoder=SMALL, lora_rank=4))
