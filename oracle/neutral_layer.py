@@ -39,12 +39,12 @@ class NeutralLayer:
     b_out: Float[Tensor, " d_model"]
 
 
-def shift_of(weights: Weights, name: str, like: Tensor) -> Tensor:
+def shift_of(weights: Weights, name: str, like: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
     """The shift of the norm called `name`, zero where it has none."""
     return weights.get(f"{name}.b", torch.zeros_like(like))
 
 
-def gain_of(weights: Weights, name: str, like: Tensor) -> Tensor:
+def gain_of(weights: Weights, name: str, like: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
     """The gain of the norm called `name`, one where it has none."""
     return weights.get(f"{name}.w", torch.ones_like(like))
 
