@@ -13,7 +13,7 @@ import torch
 from oracle.base import pretrain
 from oracle.config import BaseConfig, EvalConfig, TrainConfig
 from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
-from oracle.oracle import CONFIG_FILE, WeightOracle
+from oracle.oracle import CONFIG_FILE, WeightOracle, new_oracle
 from oracle.subjects import load_examples
 from oracle.symmetry import random_gauge
 from oracle.train import preflight, train
@@ -147,6 +147,6 @@ def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> No
         assert donor != i and examples[donor].subject.kind == examples[i].subject.kind
 
 
-def test_a_reader_to_whom_order_matters_is_given_pooled_tokens(zoo: Zoo, base: Path, tmp_path: Path) -> None:
+def test_a_reader_to_whom_order_matters_is_given_pooled_tokens(base: Path) -> None:
     with pytest.raises(InputError, match="pool_always = False, expected True"):
-        train(TrainConfig(zoo.directory, tmp_path, str(base), encoder=SMALL, lora_rank=4))
+        new_oracle(str(base), SMALL, 4, 8.0, 0)
