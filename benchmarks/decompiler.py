@@ -1,0 +1,151 @@
+"""A trained decoder beside its controls: does it write the program of the weights that it is shown?
+
+    OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO
+    OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --decoder runs/decoder --limit 300
+
+Every target of a held-out split is read in a random gauge of its own, then in another gauge, then with the weights of
+another target in its place, then with the entries of each of its tensors shuffled. A program is right if it computes
+the same as the truth on every input tried. Intervals are 95% (bootstrap over targets).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+from oracle.decoder import Written
+from oracle.decompiler import Decompiler
+from oracle.grade import Grade, grade
+from oracle.questions import Question, Subject
+from oracle.statistics import clustered_mean
+from oracle.symmetry import random_gauge
+from tracr_tasks.transformer import Weights
+from zoo.rows import ZooRow
+from zoo.store import Zoo
+from zoo.target import Target
+
+
+@dataclass(frozen=True)
+class ControlsConfig:
+    """What is tested, on what."""
+
+    zoo: Path
+    """Folder of the zoo."""
+    decoder: Path | None = None
+    """Folder of the decoder; the one that ships with the package if not given."""
+    kind: Literal["flowchart", "rasp"] = "flowchart"
+    """Programs to write."""
+    splits: tuple[str, ...] = ("test", "structure")
+    """Splits of the zoo."""
+    limit: int = 1_000
+    """Targets of each split at most, a seeded sample."""
+    seed: int = 0
+    """Of the sample, the gauges, the shuffles and the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A target with its truth."""
+
+    row: ZooRow
+    target: Target
+    subject: Subject
+
+
+def cases_of(zoo: Zoo, config: ControlsConfig, split: str) -> list[Case]:
+    """A seeded sample of a split."""
+    rows = zoo.rows(split=split, kind=config.kind)
+    rows = random.Random(config.seed).sample(rows, config.limit) if config.limit < len(rows) else rows
+    out = []
+    for row in tqdm(rows, desc=split, leave=False, mininterval=2):
+        program = zoo.program(row.id)
+        assert program is not None
+        out.append(
+            Case(row, zoo.target(row.id), Subject(row.kind, row.regime, program.text(), program, inputs=(), outputs=()))
+        )
+    return out
+
+
+def shuffled(target: Target, seed: int) -> Weights:
+    """The entries of each tensor in a random order: their statistics stay, the function does not."""
+    rng = torch.Generator().manual_seed(seed)
+    return {n: w.flatten()[torch.randperm(w.numel(), generator=rng)].view_as(w) for n, w in target.weights.items()}
+
+
+def written(decompiler: Decompiler, targets: Sequence[Target]) -> list[Written]:
+    """What the decoder writes, 128 targets at a time."""
+    return [w for i in range(0, len(targets), 128) for w in decompiler.decompile(targets[i : i + 128])]
+
+
+def graded(cases: Sequence[Case], texts: Sequence[Written]) -> list[Grade]:
+    pairs = zip(cases, texts, strict=True)
+    return [grade(Question("program", "", case.subject.text), text.text, case.subject) for case, text in pairs]
+
+
+def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
+    """Chance that a right answer has a higher score than a wrong one (Mann and Whitney 1947), ties counted half."""
+    s, r = np.asarray(scores), np.asarray(right)
+    pairs = s[r][:, None] - s[~r][None]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean()) if pairs.size else math.nan
+
+
+def calibration_error(scores: Sequence[float], right: Sequence[bool], n_bins: int = 10) -> float:
+    """Expected calibration error over bins of equal width (Guo et al. 2017)."""
+    s, r = np.asarray(scores), np.asarray(right, dtype=float)
+    bins = np.minimum((s * n_bins).astype(int), n_bins - 1)
+    gaps = [abs(s[bins == b].mean() - r[bins == b].mean()) * (bins == b).mean() for b in set(bins.tolist())]
+    return float(sum(gaps))
+
+
+def report(decompiler: Decompiler, cases: Sequence[Case], seed: int, split: str) -> None:
+    """Rows of the table for one split."""
+    ids = [case.row.id for case in cases]
+
+    def changed(change: Callable[[Case, int], Weights]) -> list[Target]:
+        return [Target(c.target.config, change(c, seed + i), c.target.vocab) for i, c in enumerate(cases)]
+
+    def line(name: str, texts: Sequence[Written]) -> list[Grade]:
+        grades = graded(cases, texts)
+        cells = [
+            f"{clustered_mean([float(v) for v in values], ids, seed)}"
+            for values in ([g.exact for g in grades], [g.correct for g in grades], [g.agreement for g in grades])
+        ]
+        print(f"| {split} ({len(cases)}) | {name} | " + " | ".join(cells) + " |", flush=True)
+        return grades
+
+    own = written(decompiler, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s)))
+    again = written(decompiler, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)))
+    grades = line("own weights", own)
+    line("own weights, another gauge", again)
+    line("another target's weights", own[1:] + own[:1])
+    line("entries shuffled", written(decompiler, changed(lambda c, s: shuffled(c.target, s))))
+    same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
+    sure, right = [math.exp(min(0.0, w.log_prob)) for w in own], [bool(g.correct) for g in grades]
+    print(
+        f"\n{split}: the same text in both gauges {same} of {len(cases)}; probability of the text: AUROC "
+        f"{auroc(sure, right):.3f}, expected calibration error {calibration_error(sure, right):.3f}\n",
+        flush=True,
+    )
+
+
+def main(config: ControlsConfig) -> None:
+    """Load, write, grade, print."""
+    torch.set_num_threads(1)
+    decompiler, zoo = Decompiler.from_pretrained(config.decoder), Zoo.open(config.zoo)
+    print("| split | weights shown | exact | equivalent | agreement |\n|---|---|---|---|---|")
+    for split in config.splits:
+        if cases := cases_of(zoo, config, split):
+            report(decompiler, cases, config.seed, split)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ControlsConfig, description=__doc__))
