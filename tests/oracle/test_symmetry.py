@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from oracle.batch import LabelIds, collate
 from oracle.controls import CONTROLS, controls_of
 from oracle.encoder import WeightEncoder
+from oracle.gauge_parts import reads_of
 from oracle.neutral import fold
-from oracle.symmetry import change_blind_reads, gauges_of, random_gauge, reads_of, relabel_weights
+from oracle.relabelling import relabel_weights
+from oracle.symmetry import change_blind_reads, gauges_of, random_gauge
 from tests.oracle.targets import configs, label_ids, random_encoder, random_weights
 from tracr_tasks.errors import InputError
 from tracr_tasks.transformer import TargetConfig, Weights, forward
