@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from oracle.attention import valid_order
@@ -81,7 +81,7 @@ class Heads:
     """Which node each is."""
 
 
-def take(x: Tensor, order: Int[Tensor, "batch n"]) -> Tensor:
+def take(x: Shaped[Tensor, "batch m *rest"], order: Int[Tensor, "batch n"]) -> Shaped[Tensor, "batch n *rest"]:
     """Rows of axis 1 of x [batch, m, ...] in another order, as many as the order has."""
     return x.gather(1, order[(...,) + (None,) * (x.ndim - 2)].expand(*order.shape, *x.shape[2:]))
 
@@ -122,7 +122,9 @@ def heads_of(batch: WeightBatch, groups: Sequence[Group], mask: Bool[Tensor, "ba
     exists = torch.cat([layer.heads for layer in layers], 1)
     order = valid_order(exists)
 
-    def joined(tensors: Sequence[Tensor], axis: int | None = None) -> Tensor:
+    def joined(
+        tensors: Sequence[Shaped[Tensor, "batch _ *rest"]], axis: int | None = None
+    ) -> Shaped[Tensor, "batch head *rest"]:
         if axis is not None:
             tensors = [_widened(x, axis, width) for x in tensors]
         return take(torch.cat(list(tensors), 1), order)
@@ -143,11 +145,14 @@ def heads_of(batch: WeightBatch, groups: Sequence[Group], mask: Bool[Tensor, "ba
     )
 
 
-def by_head(heads: Heads, groups: Sequence[Group], of_group: Sequence[Tensor]) -> Tensor:
+def by_head(
+    heads: Heads, groups: Sequence[Group], of_group: Sequence[Float[Tensor, "batch *rest"]]
+) -> Float[Tensor, "batch head *rest"]:
     """What belongs to a layer's heads alike (a tensor for each group of heads), for each head."""
     layers = [g.layer for g in groups if g.tokens is not None]
-    which = sum((heads.layer == layer).long() * i for i, layer in enumerate(layers))
-    assert isinstance(which, Tensor)
+    which = torch.zeros_like(heads.layer)
+    for i, layer in enumerate(layers):
+        which = which + i * (heads.layer == layer)
     return take(torch.stack(list(of_group), 1), which)
 
 
@@ -156,7 +161,7 @@ def _starts(groups: Sequence[Group]) -> list[int]:
     return [sum(g.n for g in groups[:i]) for i in range(len(groups))]
 
 
-def _widened(x: Tensor, axis: int, width: int) -> Tensor:
+def _widened(x: Float[Tensor, "..."], axis: int, width: int) -> Float[Tensor, "..."]:
     """x with zeros behind it on one axis."""
     pads = [0, 0] * (x.ndim - 1 - axis) + [0, width - x.shape[axis]]
     return torch.nn.functional.pad(x, pads)

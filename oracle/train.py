@@ -21,6 +21,7 @@ from oracle import template
 from oracle.base import best_device, budget_left, learning_rate, progress
 from oracle.config import TrainConfig, to_json
 from oracle.oracle import WeightOracle, new_oracle
+from oracle.precision import quick_products
 from oracle.questions import Question, ask, draw
 from oracle.reader import TextBatch
 from oracle.subjects import Example, batches_of, load_examples, relabel
@@ -56,10 +57,10 @@ def check_zoo(config: TrainConfig) -> None:
         raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
 
 
+@quick_products()
 def train_as(config: TrainConfig, team: Team) -> None:
     """Train as one member of a team; the first saves."""
     torch.set_num_threads(1)  # targets are tiny: one thread folds and runs them faster than two
-    torch.set_float32_matmul_precision("medium")
     check_zoo(config)
     zoo = Zoo.open(config.zoo)
     if config.start is None:

@@ -80,6 +80,10 @@ def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Pa
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
 
 
+def test_training_leaves_the_precision_of_products_as_it_was(folder: Path) -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_training_moves_encoder_and_adapter_and_leaves_the_base(folder: Path, base: Path) -> None:
     oracle = WeightOracle.from_pretrained(folder)
     names = [name for name, _ in oracle.reader.model.named_parameters() if "lora_B" in name]

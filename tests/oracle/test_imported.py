@@ -57,12 +57,6 @@ NEOX = TargetConfig(
 FAMILIES = {"llama": LLAMA, "qwen2": QWEN2, "qwen3": QWEN3, "gpt_neox": NEOX}
 
 
-@pytest.fixture(autouse=True)
-def exact_products() -> None:
-    """Whatever a test before has trained in: training allows products of fewer digits in its whole process."""
-    torch.set_float32_matmul_precision("highest")
-
-
 @st.composite
 def extended(draw: Any) -> TargetConfig:
     """Any mixture of what a `TargetConfig` can say."""

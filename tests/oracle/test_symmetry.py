@@ -32,12 +32,6 @@ ALONE |= {"S9": {"d_model": ROOMY}}
 NAMES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "R1", "R2", "R3", "L1", "L2", "L3")
 
 
-@pytest.fixture(autouse=True)
-def exact_products() -> None:
-    """Whatever a test before has trained in: training allows products of fewer digits in its whole process."""
-    torch.set_float32_matmul_precision("highest")
-
-
 @st.composite
 def kinds(draw: Any) -> TargetConfig:
     """Any target of `configs`, wherever it is read, with and without padding, and also wider than what it writes."""
