@@ -123,8 +123,8 @@ def heads_of(batch: WeightBatch, groups: Sequence[Group], mask: Bool[Tensor, "ba
     order = valid_order(exists)
 
     def joined(
-        tensors: Sequence[Shaped[Tensor, "batch _ *rest"]], axis: int | None = None
-    ) -> Shaped[Tensor, "batch head *rest"]:
+        tensors: Sequence[Shaped[Tensor, "batch _ ..."]], axis: int | None = None
+    ) -> Shaped[Tensor, "batch head ..."]:
         if axis is not None:
             tensors = [_widened(x, axis, width) for x in tensors]
         return take(torch.cat(list(tensors), 1), order)
