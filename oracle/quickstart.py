@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from oracle.config import QuickstartConfig
+from oracle.decoder import Written
+from oracle.decompiler import Decompiler
 from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, Report, examine
+from oracle.grade import grade
 from oracle.oracle import WeightOracle
+from oracle.questions import Question
 from oracle.subjects import Example, load_examples
 from zoo.build import build_zoo
 from zoo.spec import ZooSpec, named_spec
+from zoo.target import Target
 
 FAMILIES_SHOWN = 6
 """Questions about each target: one of every family."""
@@ -37,6 +44,10 @@ def quickstart(config: QuickstartConfig) -> Report:
         for example in [e for e in examples if e.subject.kind == kind][: config.show]:
             show_target(console, example, report)
     show_controls(console, report)
+    trained = [(e, t) for e, t in zip(examples, targets, strict=True) if e.subject.kind == "flowchart"]
+    if len(trained) > 1:
+        console.print("[bold]4.[/] Writing whole programs of the trained ones with the small decoder (`decompile`)")
+        show_decoder(console, [e for e, _ in trained], [t for _, t in trained], config.show)
     return report
 
 
@@ -74,3 +85,24 @@ def show_controls(console: Console, report: Report) -> None:
     console.print(table)
     for control in (NOTHING, SWAPPED):
         console.print(f"Own weights minus {control}, on the same questions: [bold]{report.margin(control=control)}[/]")
+
+
+def show_decoder(console: Console, examples: Sequence[Example], targets: Sequence[Target], show: int) -> None:
+    """Programs that the decoder without a language model writes, and how many compute the same as the truth."""
+    written = Decompiler.from_pretrained().decompile(targets)
+    right = [is_program_of(e, w) for e, w in zip(examples, written, strict=True)]
+    table = Table(title="Programs written from the weights", title_justify="left", show_lines=True)
+    for column in ("target", "written", "truth", "probability", ""):
+        table.add_column(column, overflow="fold")
+    for e, w, is_right in list(zip(examples, written, right, strict=True))[:show]:
+        mark = "[green]right[/]" if is_right else "[red]wrong[/]"
+        table.add_row(e.id, escape(w.text), escape(e.subject.text), f"{math.exp(min(0.0, w.log_prob)):.2f}", mark)
+    console.print(table)
+    swapped = [is_program_of(e, w) for e, w in zip(examples, [*written[1:], written[0]], strict=True)]
+    n = len(examples)
+    console.print(f"Right: [bold]{sum(right)} of {n}[/] from their own weights, {sum(swapped)} of {n} from another's")
+
+
+def is_program_of(example: Example, written: Written) -> bool:
+    """Whether what was written computes the same as the program of an example."""
+    return bool(grade(Question("program", "", example.subject.text), written.text, example.subject).correct)

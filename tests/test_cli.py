@@ -23,7 +23,18 @@ from oracle import cli, cli_verbs, console
 from oracle.cli_parse import UsageError, split_verb
 from tracr_tasks.errors import InputError
 
-ALL_VERBS = ("quickstart", "compile", "zoo build", "zoo show", "zoo verify", "base", "train", "ask", "eval")
+ALL_VERBS = (
+    "quickstart",
+    "compile",
+    "zoo build",
+    "zoo show",
+    "zoo verify",
+    "base",
+    "train",
+    "ask",
+    "decompile",
+    "eval",
+)
 Run = Callable[..., tuple[int, str, str]]
 
 
