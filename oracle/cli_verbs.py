@@ -250,8 +250,11 @@ def run_library(config: LibraryConfig) -> None:
 
 def run_quickstart(config: QuickstartConfig) -> None:
     """`quickstart`: `oracle.quickstart.quickstart`, which prints as it goes."""
+    import torch
+
     from oracle.quickstart import quickstart
 
+    torch.set_num_threads(1)  # its models are tiny: two threads gain nothing, and starve beside other work
     quickstart(config)
 
 
