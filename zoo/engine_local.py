@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from zoo.chunks import ChunkPlan
 from zoo.engines import Done, Engine, Events, Job, Lost, Todo, build_chunk, keep_memory
 
 PATIENCE = 2.0
-"""Seconds that a worker has to end before it is killed."""
+"""Seconds that workers have to end before they are killed."""
 OUT_OF_MEMORY = 137
 """Exit status of a worker that could not get memory, as that of one which the kernel killed for it."""
 
@@ -114,8 +115,9 @@ def _end(pool: list[Worker]) -> None:
         if worker.plan is not None:
             worker.process.terminate()
         worker.pipe.close()
+    until = time.monotonic() + PATIENCE
     for worker in pool:
-        worker.process.join(PATIENCE)
+        worker.process.join(max(0.0, until - time.monotonic()))
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()

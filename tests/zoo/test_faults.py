@@ -49,13 +49,18 @@ def resumed(spec: ZooSpec, out: Path) -> Zoo:
     return Zoo.open(out)
 
 
+def heed_interrupts() -> None:
+    """As a terminal starts a command; a test run in the background of a script ignores Ctrl-C, and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A build by the command line, with two workers, that has written its first shards."""
     (tmp_path / "zoo.toml").write_text(ENDLESS)
     out = tmp_path / "zoo"
     command = [sys.executable, "-m", "oracle.cli", "zoo", "build", str(tmp_path / "zoo.toml"), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_interrupts)
     try:
         until = time.monotonic() + PATIENCE
         while len(shard_names(out)) < 2:
