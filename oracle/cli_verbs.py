@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from oracle.cli_parse import Verb, nearest
+from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
 from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
 from tracr_tasks.errors import InputError, ProgramError, TargetError
@@ -295,6 +296,7 @@ VERBS = {
     "compile": Verb("compile a RASP program to a transformer's weights; explain them", CompileConfig, run_compile),
     "library": Verb("list the RASP programs that compile knows by name", LibraryConfig, run_library),
     **ZOO_VERBS,
+    **STUDY_VERBS,
     "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
     "decompile": Verb("write a target's program from its weights alone", DecompileConfig, run_decompile),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -72,19 +72,25 @@ def run_codes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tu
     return codes.T, values
 
 
-def run_nodes(program: rasp.Program, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+def run_nodes(
+    program: rasp.Program, ids: np.ndarray, lengths: np.ndarray, given: Mapping[int, Column] | None = None
+) -> tuple[np.ndarray, list[Any]]:
     """Bool[max_seq_len, batch], true inside a sequence, and each node's `Column` or Bool[query, key, batch].
 
-    `ids` and `lengths` are those of `run_batch`, and so are the errors.
+    `ids` and `lengths` are those of `run_batch`, and so are the errors. A node whose place is in `given` has the column
+    that stands there, whatever its arguments are: an intervention on that variable.
     """
     ids, lengths = np.ascontiguousarray(np.transpose(ids)), np.asarray(lengths)
     valid = np.arange(program.max_seq_len)[:, None] < lengths
     _check_batch(program, ids, lengths, valid)
     machine = _Batch(np.where(valid, ids, 0), lengths, valid, program)
     results: list[Any] = []
-    for node in program.nodes:
+    for place, node in enumerate(program.nodes):
+        if given and place in given:
+            results.append(given[place])
+            continue
         try:
-            results.append(machine.apply(node, [results[place] for place in node.args]))
+            results.append(machine.apply(node, [results[at] for at in node.args]))
         except ProgramError as error:
             raise ProgramError([Reason(node.blame, reason.text) for reason in error.reasons]) from None
     return valid, results

@@ -84,6 +84,8 @@ class TargetConfig:
     """Whether there are b_in and b_out, and b_gate of a gated MLP."""
     unembed_bias: bool = True
     """Whether there is b_U."""
+    normalize_states: bool = False
+    """Whether residual states are divided by their root mean square after the embedding and after each block (nGPT)."""
     tie_word_embeddings: bool = False
     """Whether W_U is W_E transposed, and not stored."""
 

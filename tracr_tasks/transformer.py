@@ -93,6 +93,11 @@ def normalise(
     return x + weights[f"{name}.b"] if kind == "LN" else x
 
 
+def normalised_state(x: Float[Tensor, "... d_model"], config: TargetConfig) -> Float[Tensor, "... d_model"]:
+    """A residual state as it is kept between blocks: x, or if the configuration says so x over its root mean square."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + config.eps) if config.normalize_states else x
+
+
 def activation(config: TargetConfig, x: Float[Tensor, "... d_mlp"]) -> Float[Tensor, "... d_mlp"]:
     """The MLP's activation function, elementwise."""
     if config.act_fn == "gelu_new":
@@ -121,6 +126,7 @@ def forward(
     x = weights["embed.W_E"][tokens]
     if config.positional_embedding_type == "standard":
         x = x + weights["pos_embed.W_pos"][: tokens.shape[1]]
+    x = normalised_state(x, config)
     mask = attention_mask(tokens, config).to(x.dtype)
     for layer in range(config.n_layers):
         at = f"blocks.{layer}."
@@ -128,7 +134,7 @@ def forward(
         mid = mid + weights[at + "attn.b_O"] if config.attn_out_bias else mid
         read = normalise(x if config.parallel_attn_mlp else mid, config, weights, at + "ln2")
         x = mid + mlp(config, weights, at + "mlp.", read)
-        x = x + weights[at + "mlp.b_out"] if config.mlp_bias else x
+        x = normalised_state(x + weights[at + "mlp.b_out"] if config.mlp_bias else x, config)
     x = normalise(x, config, weights, "ln_final")
     logits = x @ (weights["embed.W_E"].T if config.tie_word_embeddings else weights["unembed.W_U"])
     return logits + weights["unembed.b_U"] if config.unembed_bias else logits

@@ -1,0 +1,40 @@
+"""The verbs `study ...` of the command line. This module imports nothing heavy, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from oracle.cli_parse import Verb
+from zoo.legible.studies.configs import (
+    AnchoringStudyConfig,
+    RegimesStudyConfig,
+    SaeStudyConfig,
+    SeedingStudyConfig,
+    StudyConfig,
+)
+
+
+def _verb(name: str, says: str, config: type[StudyConfig]) -> Verb:
+    """A study as a verb: `zoo.legible.studies.NAME.study(config)`, which returns the text of its table."""
+
+    def run(options: StudyConfig) -> None:
+        from oracle.console import say
+
+        if options.seeds < 1 or options.workers < 1:
+            from tracr_tasks.errors import InputError
+
+            raise InputError(f"--seeds {options.seeds} --workers {options.workers}: expected at least 1 of each")
+        say(import_module(f"zoo.legible.studies.{name}").study(options))
+
+    return Verb(says, config, run)
+
+
+STUDY_VERBS = {
+    "study seeding": _verb(
+        "seeding", "networks that start from a small legible one: does it persist?", SeedingStudyConfig
+    ),
+    "study anchoring": _verb("anchoring", "concepts pulled towards known directions", AnchoringStudyConfig),
+    "study sae": _verb("sae", "sparse autoencoders on trained and random networks", SaeStudyConfig),
+    "study regimes": _verb("regimes", "which history makes weights easiest to read", RegimesStudyConfig),
+}
+"""Its verbs, in the order of the help text."""

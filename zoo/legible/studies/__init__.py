@@ -1,0 +1,1 @@
+"""Experiments on legible zoos: each trains its networks, measures them beside their controls and writes a report."""
