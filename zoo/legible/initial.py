@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 
 from tracr_tasks.errors import InputError
 from tracr_tasks.transformer import TargetConfig, shapes
+from zoo.legible.training_options import Family as Family
 from zoo.stack import Params
 
-Family = Literal["normal", "uniform", "orthogonal", "heavy-tailed"]
-"""Distribution of an initial matrix's entries; "heavy-tailed" is Student's t with 3 degrees of freedom. All have the
-same standard deviation."""
 DEGREES = 3
 """Of freedom of the heavy-tailed family."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,11 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from tracr_tasks.errors import InputError
 from tracr_tasks.transformer import TargetConfig
 from zoo.fit import repeatable
 from zoo.legible.network import Trace, run
 from zoo.legible.tasks import UNASKED, Task
+from zoo.legible.training_options import WINDOW
+from zoo.legible.training_options import NetworkTraining as NetworkTraining
 from zoo.stack import Params
 
 DATA = 1
@@ -28,37 +28,6 @@ GOAL = 0.9
 """Accuracy whose first step is recorded."""
 UNTRAINED = ".b_K"
 """Ends the names of tensors that stay as they are: softmax takes no notice of b_K, so its gradient is rounding alone."""
-WINDOW = 20
-"""Steps whose mean accuracy counts as reached."""
-
-
-@dataclass(frozen=True)
-class NetworkTraining:
-    """How networks are trained."""
-
-    steps: int = 800
-    """Updates, at most."""
-    batch: int = 32
-    """Inputs a network sees in a step; every asked position of an input counts."""
-    lr: float = 5e-3
-    """Peak step size: linear warm-up, then linearly to zero."""
-    warmup: int = 50
-    """Steps of warm-up."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW with second decay rate 0.98, or SGD with momentum 0.9."""
-    weight_decay: float = 0.0
-    """AdamW's decay."""
-    stop_accuracy: float = 1.01
-    """A network is done when it got this share of the answers of its last `WINDOW` batches right; over 1: never."""
-
-    def __post_init__(self) -> None:
-        bounds: dict[str, tuple[float, float]] = {"steps": (1, 1_000_000), "batch": (1, 65_536), "lr": (1e-9, 100)}
-        bounds |= {"warmup": (0, 100_000), "weight_decay": (0, 10), "stop_accuracy": (0.01, 1.01)}
-        for field, (low, high) in bounds.items():
-            if not low <= (value := getattr(self, field)) <= high:
-                raise InputError(f"training: {field} = {value!r}, expected {low} to {high}")
-        if self.optimizer not in ("adamw", "sgd"):
-            raise InputError(f"training: optimizer = {self.optimizer!r}, expected adamw or sgd")
 
 
 @dataclass(frozen=True)
