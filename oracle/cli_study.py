@@ -14,8 +14,8 @@ from zoo.legible.studies.configs import (
 )
 
 
-def _verb(name: str, says: str, config: type[StudyConfig]) -> Verb:
-    """A study as a verb: `zoo.legible.studies.NAME.study(config)`, which returns the text of its table."""
+def _verb(module: str, says: str, config: type[StudyConfig]) -> Verb:
+    """A study as a verb: `study(config)` of a module, which returns the text of its report."""
 
     def run(options: StudyConfig) -> None:
         from oracle.console import say
@@ -24,7 +24,7 @@ def _verb(name: str, says: str, config: type[StudyConfig]) -> Verb:
             from tracr_tasks.errors import InputError
 
             raise InputError(f"--seeds {options.seeds} --workers {options.workers}: expected at least 1 of each")
-        say(import_module(f"zoo.legible.studies.{name}").study(options))
+        say(import_module(module).study(options))
 
     return Verb(says, config, run)
 
@@ -33,8 +33,10 @@ STUDY_VERBS = {
     "study seeding": _verb(
         "seeding", "networks that start from a small legible one: does it persist?", SeedingStudyConfig
     ),
-    "study anchoring": _verb("anchoring", "concepts pulled towards known directions", AnchoringStudyConfig),
-    "study sae": _verb("sae", "sparse autoencoders on trained and random networks", SaeStudyConfig),
-    "study regimes": _verb("regimes", "which history makes weights easiest to read", RegimesStudyConfig),
+    "study anchoring": _verb(
+        "zoo.legible.studies.anchoring", "concepts pulled towards known directions", AnchoringStudyConfig
+    ),
+    "study sae": _verb("zoo.legible.studies.sae", "sparse autoencoders on trained and random networks", SaeStudyConfig),
+    "study regimes": _verb("oracle.study_regimes", "which history makes weights easiest to read", RegimesStudyConfig),
 }
 """Its verbs, in the order of the help text."""

@@ -43,3 +43,8 @@ class SaeStudyConfig(StudyConfig):
 @dataclass(frozen=True)
 class RegimesStudyConfig(StudyConfig):
     """The same programs with different histories: which regime's weights are read best, train-regime by test-regime?"""
+
+    zoo: Path | None = None
+    """Folder of a zoo with regimes, in place of the spec `legible`, which is built in the study's folder."""
+    size: float = 0.5
+    """Multiplies the numbers of targets of `legible`."""

@@ -1,0 +1,72 @@
+"""Linear read-outs of what a reader sees, fitted on some targets and tried on targets of other programs.
+
+Programs are dealt to folds; a target is scored by a read-out that saw no target of its program, whatever its regime.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+FOLDS = 5
+"""Parts that programs are dealt to."""
+LARGEST = 5.0
+"""Standard deviations at which a feature is cut: other regimes may lie far outside what a read-out was fitted on."""
+ALPHAS = np.logspace(0, 6, 13)
+"""Ridge penalties that are tried, by leave-one-out on what is fitted."""
+
+
+def folds_of(n_programs: int, seed: int) -> Int[np.ndarray, " program"]:
+    """The fold of each program."""
+    return np.random.Generator(np.random.PCG64([seed, n_programs])).permutation(n_programs) % FOLDS
+
+
+def out_of_fold(
+    seen: Float[np.ndarray, "target feature"],
+    wanted: Float[np.ndarray, "target fact"],
+    program: Int[np.ndarray, " target"],
+    fitted_on: Bool[np.ndarray, " target"],
+    folds: Int[np.ndarray, " program"],
+) -> Float[np.ndarray, "target fact"]:
+    """Scores of every target by ridge regression on the targets of `fitted_on` whose programs are in other folds."""
+    from sklearn.linear_model import RidgeCV
+
+    scores = np.zeros(wanted.shape)
+    for fold in range(FOLDS):
+        held = folds[program] == fold
+        chosen = fitted_on & ~held
+        mean, spread = seen[chosen].mean(0), seen[chosen].std(0)
+        scaled = np.clip((seen - mean) / np.where(spread > 1e-9, spread, 1.0), -LARGEST, LARGEST)
+        scaled[:, spread <= 1e-9] = 0
+        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(scaled[chosen], wanted[chosen])
+        scores[held] = ridge.predict(scaled[held]).reshape(int(held.sum()), -1)
+    return scores
+
+
+def auroc(scores: Float[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) -> float:
+    """Chance that a target of which a fact holds is scored above one of which it does not (ties half); NaN if all are
+    of one kind."""
+    positive = int(holds.sum())
+    if positive in (0, len(holds)):
+        return float("nan")
+    ranks = rankdata(scores)[holds].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(holds) - positive)))
+
+
+def mean_auroc(scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n fact"]) -> float:
+    """Mean over facts of their AUROC; facts that all or none have are left out."""
+    each = [auroc(scores[:, i], holds[:, i]) for i in range(scores.shape[1])]
+    known = [value for value in each if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def auroc_interval(
+    scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n fact"], seed: int = 0, resamples: int = 200
+) -> tuple[float, float, float]:
+    """`mean_auroc` with a 95% percentile bootstrap over the rows, which are programs."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    drawn = [rng.integers(0, len(scores), len(scores)) for _ in range(resamples)]
+    values = [mean_auroc(scores[rows], holds[rows]) for rows in drawn]
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return mean_auroc(scores, holds), float(low), float(high)
