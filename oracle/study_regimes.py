@@ -75,7 +75,7 @@ def _report(rows: Sequence[Row], members: Members, attributes: Attributes) -> st
     """The tables, and what they say."""
     learned = [name for name in members.regimes if name in LEARNED]
     head = (
-        f"{len(members.programs)} programs, each in {len(members.regimes)} regimes, accuracy at least {ENOUGH} wherever "
+        f"{len(members.programs)} programs in {len(members.regimes)} regimes each, accuracy at least {ENOUGH} wherever "
         f"it was learned; every target in a random gauge. Attributes: {', '.join(attributes.names)}."
     )
     parts = ["# Regimes: does history change how well weights can be read?", head]
