@@ -68,9 +68,10 @@ def measure_anchor(
     z, on = units[valued], holds[valued]
     along, difference = z @ axis, difference_in_means(z, on)
     axes = {"axis": axis, "difference": difference, "labels": _of_labels(units, valued, anchor)}
-    lost = {name: accuracy_lost(config, params, task, holds, number, state, each) for name, each in axes.items()}
-    others = [accuracy_lost(config, params, task, holds, number, state, _random(rng, axis)) for _ in range(N_RANDOM)]
-    lost["random"] = Removal(*(float(np.mean([getattr(o, side) for o in others])) for side in ("on", "elsewhere")))
+    axes |= {f"random {i}": _random(rng, axis) for i in range(N_RANDOM)}
+    lost = accuracy_lost(config, params, task, holds, number, state, axes)
+    random = [lost.pop(f"random {i}") for i in range(N_RANDOM)]
+    lost["random"] = Removal(float(np.mean([r.on for r in random])), float(np.mean([r.elsewhere for r in random])))
     return AnchorMeasures(
         alignment=float(along[on].mean()),
         margin=float(along[on].mean() - along[~on].mean()),

@@ -26,6 +26,9 @@ AXIS, LABELS = 2, 3
 """Streams of a network's seed that its axis and its labels come from."""
 POWER = 100
 """Of the cosine in the repulsion between states (arXiv 2512.12469)."""
+CROWD = 64
+"""States of a network's batch that are held apart, always at the same places of the batch: all pairs would cost more
+than the network itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +126,8 @@ class _Pull:
         self.steps, self.options = training.steps, options
         self.axes = torch.stack([anchor.axis for anchor in anchors])
         self.labels = [_table(anchor, task) for anchor, task in zip(anchors, tasks, strict=True)]
-        valued = [
-            (task.concept(anchor.concept).codes != UNASKED).any(0) for anchor, task in zip(anchors, tasks, strict=True)
-        ]
-        self.valued = torch.from_numpy(np.stack(valued))
+        pairs = zip(anchors, tasks, strict=True)
+        self.crowd = torch.from_numpy(np.stack([_crowd(anchor, task, training.batch) for anchor, task in pairs]))
         names = ("strength", "anti_subspace", "anti_anchor", "separate")
         self.weights = {name: torch.tensor([getattr(each, name) for each in options]) for name in names}
         self.until = torch.tensor([each.until for each in options])
@@ -166,15 +167,21 @@ class _Pull:
         apart = self.weights["separate"].nonzero()[:, 0]
         if len(apart) == 0:
             return total
-        return total.index_add(0, apart, self.weights["separate"][apart] * _crowding(z[apart], self.valued[apart]))
+        return total.index_add(0, apart, self.weights["separate"][apart] * _crowding(z[apart], self.crowd[apart]))
 
 
-def _crowding(z: Float[Tensor, "some batch pos d_model"], valued: Bool[Tensor, "some pos"]) -> Float[Tensor, " some"]:
-    """Mean of (z_i.z_j)^100 over pairs i != j of a batch's states at some positions."""
-    flat = z.flatten(1, 2)
-    cosines = flat @ flat.transpose(1, 2)
-    kept = valued[:, None].expand(z.shape[:3]).flatten(1).float()
-    pairs = kept[:, :, None] * kept[:, None, :] * (1 - torch.eye(flat.shape[1]))
+def _crowd(anchor: Anchor, task: Task, batch: int) -> Int[np.ndarray, " crowd"]:
+    """Places in a flattened batch (input, position) whose states are held apart: where the concept has any value."""
+    valued = np.any(task.concept(anchor.concept).codes != UNASKED, axis=0)
+    places = np.flatnonzero(np.tile(valued, batch))
+    return np.resize(np.random.Generator(np.random.PCG64(0)).permutation(places), CROWD)
+
+
+def _crowding(z: Float[Tensor, "some batch pos d_model"], crowd: Int[Tensor, "some crowd"]) -> Float[Tensor, " some"]:
+    """Mean of (z_i.z_j)^100 over pairs of different places of a crowd."""
+    chosen = z.flatten(1, 2).gather(1, crowd[..., None].expand(-1, -1, z.shape[-1]))
+    pairs = (crowd[:, :, None] != crowd[:, None, :]).float()
+    cosines = chosen @ chosen.transpose(1, 2)
     return (cosines.pow(POWER) * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +40,9 @@ def accuracy_lost(
     holds: Bool[np.ndarray, "input pos"],
     number: int,
     state: Float[Tensor, "input pos d_model"],
-    axis: Float[np.ndarray, " d_model"],
-) -> Removal:
-    """What a network loses on all inputs of its task without a direction at one state.
+    axes: Mapping[str, Float[np.ndarray, " d_model"]],
+) -> dict[str, Removal]:
+    """What a network loses on all inputs of its task without each of some directions at one state.
 
     Args:
         params: a stack of one network.
@@ -49,11 +50,12 @@ def accuracy_lost(
         number: of the state, at every position of which the direction is removed.
         state: as the network has it on all inputs.
     """
-    edited = without(state, torch.from_numpy(axis).to(state))
-    before, after = (_right(config, params, task, number, each) for each in (state, edited))
-    lost = before.astype(float) - after
     on, asked = concerned(task, holds), task.answers != UNASKED
-    return Removal(_mean(lost[on & asked]), _mean(lost[~on & asked]))
+    before, out = _right(config, params, task, number, state).astype(float), {}
+    for name, axis in axes.items():
+        lost = before - _right(config, params, task, number, without(state, torch.from_numpy(axis).to(state)))
+        out[name] = Removal(_mean(lost[on & asked]), _mean(lost[~on & asked]))
+    return out
 
 
 def concerned(task: Task, holds: Bool[np.ndarray, "input pos"]) -> Bool[np.ndarray, "input pos"]:
