@@ -67,6 +67,8 @@ class WeightBatch:
     b_U: Float[Tensor, "batch d_vocab_out"]
     kind: Float[Tensor, "batch 6"]
     extension: Float[Tensor, "batch 5"]
+    normalised: Float[Tensor, "batch 1"]
+    """One for targets whose residual states are normalised, else zero."""
     rates: Float[Tensor, "batch d_turned"]
     """Radians a position of the leading entries of every head; zero for those that are not turned."""
     token_ids: Int[Tensor, "batch d_vocab name"]
@@ -87,6 +89,11 @@ class WeightBatch:
         """One for the targets with an extension, zero for the others."""
         at = EXTENSIONS.index(name)
         return self.extension[:, at : at + 1]
+
+    @property
+    def no_norm(self) -> Float[Tensor, "batch 1"]:
+        """One for targets in which nothing takes the length of the residual stream, else zero."""
+        return self.kind[:, :1] * (1 - self.normalised)
 
     @property
     def smooth(self) -> Bool[Tensor, "batch 1"]:
@@ -203,6 +210,7 @@ def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBat
         depth=torch.tensor([len(t.layers) for t in targets]),
         kind=torch.tensor(kind, dtype=targets[0].W_E.dtype),
         extension=torch.tensor(extension, dtype=targets[0].W_E.dtype),
+        normalised=torch.tensor([[t.normalised] for t in targets], dtype=targets[0].W_E.dtype),
         token_ids=pad_stack([x.tokens for x in labels]),
         position_ids=pad_stack([x.positions[: len(t.W_pos)] for t, x in zip(targets, labels, strict=True)]),
         output_ids=pad_stack([x.outputs for x in labels]),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from oracle.gauge_parts import Gauge, random_invertible, random_orthogonal, reads_of, writes_of
+from oracle.gauge_parts import Gauge, normal, random_invertible, random_orthogonal, reads_of, writes_of
 from oracle.rotary import pair_order
-from oracle.symmetry import fold_norms, in_residual_basis, scale_neurons
+from oracle.symmetry import fold_norms, in_residual_basis, offset_writes, scale_neurons
 from tracr_tasks.transformer import TargetConfig, Weights
 
 IMPORTANT = ("blocks.{layer}.attn.W_V", "blocks.{layer}.attn.W_O", "unembed.W_U")
@@ -106,12 +106,23 @@ EXTENDED_CONTROLS: dict[str, Gauge] = {"pair": turn_queries, "gain": change_quer
 """Those of rotary positions, of norms of queries and keys, and of gated neurons that are not ReLU."""
 
 
+def write_ones(config: TargetConfig, weights: Weights, rng: torch.Generator) -> dict[str, Tensor]:
+    """More of the ones direction in what every neuron writes: no L2, as the state's length counts."""
+    names = [f"blocks.{layer}.mlp.W_out" for layer in range(config.n_layers)]
+    return dict(weights) | {n: weights[n] + 0.5 * normal((len(weights[n]), 1), weights[n], rng) for n in names}
+
+
+STATE_CONTROLS: dict[str, Gauge] = {"invertible": stretch_all, "offset": offset_writes, "ones": write_ones}
+"""Those of normalised states: R2 and R3, gauges without a norm, and the half of L2 that changes what is written."""
+
+
 def controls_of(config: TargetConfig) -> dict[str, Gauge]:
     """The controls that change the function of a target of this kind, by name.
 
-    Neuron scale is a gauge of ReLU, a rotation one of everything but LayerNorm, an invertible basis one without a norm.
+    Neuron scale is a gauge of ReLU, a rotation one of everything but LayerNorm, an invertible basis one where
+    neither a norm nor a normalised state sees lengths.
     """
     gauges = {"neuron scale"} if config.act_fn == "relu" else set()
     gauges |= set() if config.normalization_type in ("LN", "LNPre") else {"rotation"}
-    gauges |= {"invertible"} if config.normalization_type is None else set()
+    gauges |= {"invertible"} if config.normalization_type is None and not config.normalize_states else set()
     return {name: control for name, control in CONTROLS.items() if name not in gauges}

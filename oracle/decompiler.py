@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from oracle.added import zeros_added
 from oracle.batch import WeightBatch, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
@@ -74,11 +75,12 @@ class Decompiler:
             ) from None
         expected = {name: tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
         got = {n: e.shape for n, e in read_header(folder / WEIGHTS_FILE, OracleError).tensors.items()}
-        for name in sorted(expected.keys() | got.keys()):
+        missing = zeros_added(expected, got, "encoder.")
+        for name in sorted((expected.keys() | got.keys()) - missing.keys()):
             if expected.get(name) != got.get(name):
                 shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
                 raise OracleError(f"{shown(folder / WEIGHTS_FILE, 300)}: tensor {shown(name)} has {shapes}")
-        decoder.load_state_dict({name: t.float() for name, t in load_file(folder / WEIGHTS_FILE).items()})
+        decoder.load_state_dict(missing | {name: t.float() for name, t in load_file(folder / WEIGHTS_FILE).items()})
         return cls(decoder, facts)
 
     def save_pretrained(self, path: Path | str) -> None:

@@ -66,7 +66,7 @@ class EdgeNet(nn.Module):
         read = self.read(pairings[..., None]) * meets[..., None]
         edges = read + read.transpose(1, 2)
         gram = squash(nodes.labels @ nodes.labels.transpose(1, 2))[..., None]
-        among = self.gram(gram) * (1 - batch.kind[:, :1, None, None])
+        among = self.gram(gram) * (1 - batch.no_norm[..., None, None])
         if any(group.tokens is not None and group.n for group in groups):
             heads = heads_of(batch, groups, mask)
             compared, moved = self._through(batch, heads, nodes)

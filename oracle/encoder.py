@@ -21,7 +21,8 @@ from oracle.config import EncoderConfig
 from oracle.edges import EdgeBlock, EdgeNet
 from oracle.extended import BareLinear, squash
 from oracle.nodes import Group
-from oracle.sweeps import N_KIND, Reading, Stream, Sweeps
+from oracle.states import Stream, final_gram
+from oracle.sweeps import N_KIND, Reading, Sweeps
 
 KINDS = ("input token", "position", "output token", "target", "head", "neuron")
 
@@ -55,6 +56,7 @@ class WeightEncoder(Pooled):
         self.token_label, self.position_label = nn.Linear(o + c, d), nn.Linear(o + c, d)
         self.output_label, self.summary = nn.Linear(c + 1, d), nn.Linear(o + N_KIND + 1, d)
         self.summary_extension = BareLinear(len(EXTENSIONS), d)
+        self.summary_states = BareLinear(c + 1, d)
         self.kind = nn.Parameter(0.3 * torch.randn(len(KINDS), d))
         self.edges = EdgeNet(config) if config.d_edge else None
         if config.d_edge:
@@ -98,7 +100,7 @@ class WeightEncoder(Pooled):
                 seen = head_group(batch, index, heads, reads, head_tokens)
                 groups = [seen, neuron_group(batch, index, neurons), *groups]
             found = [(head_tokens + self.kind[4], layer.heads), (neuron_tokens + self.kind[5], layer.neurons), *found]
-        labels = [*self._inputs(batch, X, Y, table), self._summary(batch, Y), outputs]
+        labels = [*self._inputs(batch, X, Y, table), self._summary(batch, stream, Y), outputs]
         tokens, masks = zip(*labels, *found, strict=True)
         return Components(
             torch.cat(tokens, 1), torch.cat(masks, 1), (*label_groups(batch), *groups) if has_edges else ()
@@ -112,7 +114,7 @@ class WeightEncoder(Pooled):
         table: Float[Tensor, "vocab d_llm"],
     ) -> list[tuple[Tensor, Tensor]]:
         """Tokens of the input vocabulary and of the positions: name, what reads them, and Gram entries under a norm."""
-        has_norm = 1 - batch.kind[:, :1, None]
+        has_norm = 1 - batch.no_norm[..., None]
         gram = torch.cat([X, batch.constant[..., None]], -1) * has_norm
         rows = (
             (batch.W_E, batch.token_ids, self.token_name, self.token_label, 0),
@@ -128,18 +130,22 @@ class WeightEncoder(Pooled):
         self, batch: WeightBatch, stream: Stream, table: Float[Tensor, "vocab d_llm"]
     ) -> tuple[Tensor, Tensor]:
         """Tokens of the output vocabulary: name, what is written for them, bias."""
-        no_norm = batch.kind[:, :1]
+        no_norm = batch.no_norm
         bias = batch.b_U + torch.einsum("bd,bdo->bo", stream.constant * no_norm, batch.W_U)
         X = torch.cat([stream.X, (stream.constant * (1 - no_norm))[..., None]], -1)
         seen = squash(torch.cat([batch.W_U.transpose(1, 2) @ X, bias[..., None]], -1))
         ids = batch.output_ids
         return self.output_name(ids, table) + self.output_label(seen) + self.kind[2], (ids != 0).any(-1)
 
-    def _summary(self, batch: WeightBatch, Y: Float[Tensor, "batch d_model out_channels"]) -> tuple[Tensor, Tensor]:
+    def _summary(
+        self, batch: WeightBatch, stream: Stream, Y: Float[Tensor, "batch d_model out_channels"]
+    ) -> tuple[Tensor, Tensor]:
         """One token for the target: kind, depth and what is read of its constant stream."""
-        constant = squash(torch.einsum("bd,bdo->bo", batch.constant, Y)) * (1 - batch.kind[:, :1])
+        constant = squash(torch.einsum("bd,bdo->bo", batch.constant, Y)) * (1 - batch.no_norm)
         depth = batch.depth.to(Y.dtype)[:, None] / 4
         token = self.summary(torch.cat([constant, batch.kind, depth], -1)) + self.summary_extension(batch.extension)
+        if bool(batch.normalised.any()):
+            token = token + self.summary_states(final_gram(batch, stream))
         token = token[:, None] + self.kind[3]
         return token, torch.ones_like(token[..., 0], dtype=torch.bool)
 
@@ -185,7 +191,7 @@ class WeightEncoder(Pooled):
 
 def label_groups(batch: WeightBatch) -> tuple[Group, Group]:
     """Labels of the input with the constant stream (which is a gauge where there is no norm), and of the output."""
-    constant = (batch.constant * (1 - batch.kind[:, :1]))[:, None]
+    constant = (batch.constant * (1 - batch.no_norm))[:, None]
     writes, reads = torch.cat([batch.W_E, batch.W_pos, constant], 1), batch.W_U.transpose(1, 2)
     return Group(writes.shape[1], -1, writes=writes), Group(reads.shape[1], len(batch.layers), reads=reads)
 

@@ -13,6 +13,8 @@ Other people's models: shared heads are copied, absent biases are zero, tied emb
 positions b_K is dropped only where it is not turned, and the entries of a head are put in one order (rotary.py). Gains
 of the norms of queries and keys go into W_Q and W_K; what these norms see is kept beside them.
 
+Where the residual states themselves are normalised, their length counts: L2 is then taken out of the reads only.
+
 What is left to the encoder (changes of basis, permutations, neuron scale) is handled by what it looks at: pairings.
 """
 
@@ -26,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from oracle.neutral_layer import NORM_KINDS, NeutralLayer, centre, fold_layer, gain_of, shift_of
+from oracle.neutral_layer import NORM_KINDS, NeutralLayer, centre, fold_layer, gain_of, sees_ones, shift_of
 from oracle.rotary import rates_of
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, Weights
@@ -56,6 +58,8 @@ class Neutral:
     parallel: bool
     """Whether the neurons of a layer read what its heads read, and not what they wrote."""
     qk_norm: bool
+    normalised: bool
+    """Whether residual states are normalised: writes are then seen in full, though reads may be behind a norm."""
     rates: Float[Tensor, " d_turned"]
     """Radians a position of each turned entry of a head (rotary.py); none without rotary positions."""
 
@@ -121,7 +125,7 @@ class LayersOnDemand(Sequence[NeutralLayer]):
 FOLDABLE = frozenset(
     {
         *("default_prepend_bos", "tie_word_embeddings", "qkv_bias", "attn_out_bias", "mlp_bias", "unembed_bias"),
-        *("attn_scale", "n_key_value_heads", "use_qk_norm", "gated_mlp", "parallel_attn_mlp"),
+        *("attn_scale", "n_key_value_heads", "use_qk_norm", "gated_mlp", "parallel_attn_mlp", "normalize_states"),
         *("positional_embedding_type", "rotary_dim", "rotary_base", "rotary_adjacent_pairs", "rotary_scaling_factor"),
         *("use_NTK_by_parts_rope", "NTK_by_parts_low_freq_factor", "NTK_by_parts_high_freq_factor"),
         *("NTK_by_parts_factor", "NTK_original_ctx_len"),
@@ -173,8 +177,8 @@ def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
     check_foldable(config)
     is_ln = NORM_KINDS[config.normalization_type] == 1
     embedding, unembedding = parts.embedding(), parts.unembedding()
-    W_E = centre(embedding["embed.W_E"], is_ln)
-    W_pos = centre(embedding["pos_embed.W_pos"], is_ln) if positions_of(config) else W_E[:0]
+    W_E = centre(embedding["embed.W_E"], not sees_ones(config))
+    W_pos = centre(embedding["pos_embed.W_pos"], not sees_ones(config)) if positions_of(config) else W_E[:0]
     one = W_E[0]
     everywhere = W_pos.mean(0) if len(W_pos) else torch.zeros_like(one)
     W_U = embedding["embed.W_E"].T if config.tie_word_embeddings else unembedding["unembed.W_U"]
@@ -198,5 +202,6 @@ def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
         gated=config.gated_mlp,
         parallel=config.parallel_attn_mlp,
         qk_norm=config.use_qk_norm,
+        normalised=config.normalize_states,
         rates=rates_of(config, W_E),
     )

@@ -61,12 +61,17 @@ def centre(x: Float[Tensor, "... d_model"], on: bool) -> Float[Tensor, "... d_mo
     return torch.where(out.abs().amax(-1, keepdim=True) <= rounding, torch.zeros_like(out), out)
 
 
+def sees_ones(config: TargetConfig) -> bool:
+    """Whether what is written along the ones direction counts: not under LayerNorm, unless states are normalised."""
+    return NORM_KINDS[config.normalization_type] != 1 or config.normalize_states
+
+
 def fold_layer(config: TargetConfig, weights: Weights, layer: int) -> NeutralLayer:
     """One block with its norms and value bias folded in; biases that it has not are zero, shared heads are copied."""
     is_ln = NORM_KINDS[config.normalization_type] == 1
     at = f"blocks.{layer}."
     block = {name.removeprefix(at): tensor for name, tensor in weights.items() if name.startswith(at)}
-    return NeutralLayer(**_fold_heads(config, block, is_ln), **_fold_neurons(block, is_ln))
+    return NeutralLayer(**_fold_heads(config, block, is_ln), **_fold_neurons(config, block, is_ln))
 
 
 def _fold_read(
@@ -112,12 +117,12 @@ def _fold_heads(config: TargetConfig, block: Weights, is_ln: bool) -> dict[str, 
         "W_norm": W_norm,
         "b_norm": b_norm,
         "W_V": W["V"],
-        "W_O": centre(W_O, is_ln),
-        "b_O": centre(b_O, is_ln),
+        "W_O": centre(W_O, not sees_ones(config)),
+        "b_O": centre(b_O, not sees_ones(config)),
     }
 
 
-def _fold_neurons(block: Weights, is_ln: bool) -> dict[str, Tensor]:
+def _fold_neurons(config: TargetConfig, block: Weights, is_ln: bool) -> dict[str, Tensor]:
     """The tensors of the neurons of a block, whose names begin with mlp. or ln2."""
     W_in, W_out = block["mlp.W_in"], block["mlp.W_out"]
     W_gate, b_gate = block.get("mlp.W_gate", W_in[:, :0]), block.get("mlp.b_gate")
@@ -128,6 +133,6 @@ def _fold_neurons(block: Weights, is_ln: bool) -> dict[str, Tensor]:
         "b_gate": folded["gate"][1],
         "W_in": folded["in"][0],
         "b_in": folded["in"][1],
-        "W_out": centre(W_out, is_ln),
-        "b_out": centre(block.get("mlp.b_out", W_out.new_zeros(W_out.shape[1])), is_ln),
+        "W_out": centre(W_out, not sees_ones(config)),
+        "b_out": centre(block.get("mlp.b_out", W_out.new_zeros(W_out.shape[1])), not sees_ones(config)),
     }

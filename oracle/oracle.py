@@ -19,6 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oracle import template
+from oracle.added import ADDED as ADDED
+from oracle.added import zeros_added
 from oracle.base import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
@@ -36,16 +38,6 @@ HOUSE = "house"
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
-ADDED = frozenset(
-    {
-        *("summary_extension.weight", "edges.turned.weight"),
-        *(f"sweeps.{net}.extension.weight" for net in ("head_forward", "head_backward")),
-        *(f"sweeps.{net}.extension.weight" for net in ("neuron_forward", "neuron_backward")),
-        *(f"sweeps.head_extension.{name}.weight" for name in ("turned", "key_bias", "mean_squares")),
-        *(f"sweeps.gate_{name}.weight" for name in ("forward", "backward", "read")),
-    }
-)
-"""Tensors that encoders lack which were saved before they read other people's models; they are then zero."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +231,7 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
-    """The encoder that a configuration describes, with the weights of a file; those of ADDED that it lacks are zero.
+    """The encoder that a configuration describes, with the weights of a file; those of `added` that it lacks are zero.
 
     Raises:
         OracleError: a tensor is missing, unexpected or of another shape.
@@ -249,7 +241,7 @@ def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
     encoder = WeightEncoder(EncoderConfig(**facts["encoder"]), facts["d_llm"])
     expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     got = {name: entry.shape for name, entry in read_header(path, OracleError).tensors.items()}
-    missing = {name: torch.zeros(expected[name]) for name in ADDED & expected.keys() - got.keys()}
+    missing = zeros_added(expected, got)
     for name in sorted((expected.keys() | got.keys()) - missing.keys()):
         if expected.get(name) != got.get(name):
             shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"

@@ -347,7 +347,7 @@ class CircuitsEncoder(Rival):
 
     def found(self, batch: WeightBatch, table: Float[Tensor, "vocab d_llm"]) -> list[Found]:
         """Labels with their direct pairings, heads and neurons with theirs."""
-        no_norm, constant, anchors = batch.kind[:, :1], batch.constant, self.anchors(batch, table)
+        no_norm, constant, anchors = batch.no_norm, batch.constant, self.anchors(batch, table)
         found = list[Found]()
         for index, layer in enumerate(batch.layers):
             bias, here = constant * no_norm, with_constant(anchors, constant * (1 - no_norm))
@@ -366,7 +366,7 @@ class CircuitsEncoder(Rival):
         self, batch: WeightBatch, anchors: Anchors, constant: Float[Tensor, "batch d_model"]
     ) -> list[Float[Tensor, "batch _ d_token"]]:
         """What labels add to their tokens: input labels against outputs and, under a norm, each other; outputs back."""
-        no_norm = batch.kind[:, :1]
+        no_norm = batch.no_norm
         start, end = (with_constant(anchors, c * (1 - no_norm)) for c in (batch.constant, constant))
         gram = squash(anchors.writes @ start.writes.transpose(1, 2)) @ start.codes * (1 - no_norm)[..., None]
         seen = torch.cat([squash(anchors.writes @ batch.W_U) @ anchors.output_codes, gram], -1)

@@ -11,6 +11,7 @@ X at a layer holds earlier writes only, Y later reads only, so nothing is seen t
 The constant stream (sums of biases) is a channel of its own: without a norm it is added to the reads' biases (R3).
 A ReLU neuron is taken at unit size of what it reads, its write scaled by the inverse (R1).
 A gated neuron is taken at unit size of what its activation is multiplied by, as the mean over both signs of it (G1).
+Where states are normalised, writes are paired with X too (states.py): their length counts whatever reads them.
 What else other people's models have is in extended.py. In a parallel layer neurons read what its heads read, and X and
 Y are those of the layer before and behind for both.
 """
@@ -26,25 +27,10 @@ from torch import Tensor, nn
 from oracle.batch import EXTENSIONS, LayerBatch, WeightBatch
 from oracle.config import EncoderConfig
 from oracle.extended import BareLinear, Gates, HeadExtension, Signed, both_signs, gates_of, squash
+from oracle.states import Stream, channels_of, head_gram, neuron_gram
 
 N_KIND = 6
 N_DEPTH = 4
-
-
-@dataclass
-class Stream:
-    """What the forward sweep carries: channels X and the constant stream."""
-
-    X: Float[Tensor, "batch d_model channels"]
-    constant: Float[Tensor, "batch d_model"]
-
-    def seen_by_neurons(self, before: Stream, batch: WeightBatch) -> Stream:
-        """What neurons read, of the stream behind the heads of their layer and of the one before them."""
-        parallel = batch.has("parallel") > 0
-        if not bool(parallel.any()):
-            return self
-        X = torch.where(parallel[..., None], before.X, self.X)
-        return Stream(X, torch.where(parallel, before.constant, self.constant))
 
 
 @dataclass(frozen=True)
@@ -72,23 +58,17 @@ class Reading:
         return torch.where(self.scale > 0, 1 / self.gates.scale.clamp_min(1e-12), torch.zeros_like(self.scale))
 
 
-def channels_of(stream: Stream, batch: WeightBatch) -> Float[Tensor, "batch d_model all_channels"]:
-    """X and, under a norm, the constant stream as one more channel (zero without a norm)."""
-    has_norm = 1 - batch.kind[:, :1]
-    return torch.cat([stream.X, (stream.constant * has_norm)[..., None]], -1)
-
-
 def bias_stream(stream: Stream, batch: WeightBatch) -> Float[Tensor, "batch d_model"]:
     """What reads add to their biases: the constant stream without a norm, zero under one."""
-    return stream.constant * batch.kind[:, :1]
+    return stream.constant * batch.no_norm
 
 
 def context_of(batch: WeightBatch, layer: int) -> Float[Tensor, "batch context"]:
-    """Kind of target, place of the layer, counted from both ends, and extensions."""
+    """Kind of target, place of the layer, counted from both ends, extensions, and whether states are normalised."""
     depth = batch.depth.to(batch.kind.dtype)
     from_end = depth - 1 - layer
     place = torch.stack([torch.full_like(depth, layer / 4), from_end / 4, depth / 4, (from_end == 0).to(depth)], -1)
-    return torch.cat([batch.kind, place, batch.extension], -1)
+    return torch.cat([batch.kind, place, batch.extension, batch.normalised], -1)
 
 
 class ComponentNet(nn.Module):
@@ -99,7 +79,7 @@ class ComponentNet(nn.Module):
         self.inner = nn.Linear(n_features + N_KIND + N_DEPTH, d_token)
         self.outer = nn.Sequential(nn.LayerNorm(d_token), nn.Linear(d_token, d_token), nn.GELU())
         self.last = nn.Linear(d_token, d_token)
-        self.extension = BareLinear(len(EXTENSIONS), d_token)
+        self.extension, self.normalised = BareLinear(len(EXTENSIONS), d_token), BareLinear(1, d_token)
 
     def forward(
         self,
@@ -108,7 +88,8 @@ class ComponentNet(nn.Module):
         more: Float[Tensor, "batch component d_token"] | float = 0.0,
     ) -> Float[Tensor, "batch component d_token"]:
         """One token a component, RMS 1, from features, a context (`context_of`) and what is added for extensions."""
-        context, extension = context.split([N_KIND + N_DEPTH, len(EXTENSIONS)], -1)
+        context, extension, normalised = context.split([N_KIND + N_DEPTH, len(EXTENSIONS), 1], -1)
+        more = more + self.normalised(normalised)[:, None]
         where = context[:, None].expand(-1, features.shape[1], -1)
         hidden = self.inner(torch.cat([features, where], -1)) + self.extension(extension)[:, None] + more
         token = hidden + self.last(self.outer(hidden))
@@ -154,6 +135,7 @@ class Sweeps(nn.Module):
         self.head_extension = HeadExtension(k, d)
         self.gate_forward, self.gate_backward = BareLinear(c + 1, d), BareLinear(c + 1, d)
         self.gate_read = BareLinear(d, o)
+        self.head_gram, self.neuron_gram = BareLinear(k * k + k, d), BareLinear(c + 1, d)
 
     def heads(
         self, batch: WeightBatch, index: int, stream: Stream, reads: Float[Tensor, "batch d_model out_channels"]
@@ -165,6 +147,8 @@ class Sweeps(nn.Module):
         seen = head_pairings(layer, view, start)
         features = torch.cat([seen, head_writes(layer, view, reads)], -1)
         more = self.head_extension(batch, layer, view, start)
+        if bool(batch.normalised.any()):
+            more = more + self.head_gram(head_gram(batch, layer, view))
         tokens = self.head_forward(features, context_of(batch, index), more) * layer.heads[..., None]
         gate = 2 * self.head_gate(tokens) * layer.heads[..., None]
         moved = torch.einsum("bhck,bhkd->bhdc", torch.einsum("bdc,bhdk->bhck", channels, layer.W_V), layer.W_O)
@@ -194,6 +178,8 @@ class Sweeps(nn.Module):
         size = size if gates is None else size * gates.scale
         written = squash(size[..., None] * torch.einsum("bmd,bdo->bmo", layer.W_out, reads))
         more = 0.0 if gates is None else self.gate_forward(gates.features)
+        if bool(batch.normalised.any()):
+            more = more + self.neuron_gram(neuron_gram(batch, layer, channels, size))
 
         def net(features: Float[Tensor, "batch component feature"]) -> Float[Tensor, "batch component d_token"]:
             return self.neuron_forward(features, context_of(batch, index), more) * layer.neurons[..., None]

@@ -3,6 +3,8 @@
     every target    S1 to S7 and S9; S8 where the answer is the largest logit
     a norm          L2 (LayerNorm only) and L3; L1 where the norm has a gain
     no norm         R2, R3; R1 for ReLU neurons, under a norm too
+    normalised      L3 in place of R2 and R3 where there is no norm beside it; of L2 only what reads change:
+    states          what is written counts by its length, along the ones direction too
     other models    G1 for gated neurons, Q1 in place of S2 under norms of queries and keys; a gauge that needs a bias,
                     W_pos or a W_U of its own is left out where there is none
 
@@ -164,10 +166,11 @@ def move_ones_direction(config: TargetConfig, weights: Weights, rng: torch.Gener
     """L2: alpha 1^T to every write, 1 c^T to every folded read; LayerNorm only.
 
     With a gain the read changes by (1 / gamma) c^T, and its bias takes out again what the shift puts in; a read stays
-    as it is where it has no bias for that, and so do tied embeddings.
+    as it is where it has no bias for that, and so do tied embeddings. Normalised states are scaled by the length of
+    what is written, the ones included: writes then stay as they are.
     """
     out, size = dict(weights), size_of(weights["embed.W_E"])
-    for name in writes_of(config)[int(config.tie_word_embeddings) :]:
+    for name in () if config.normalize_states else writes_of(config)[int(config.tie_word_embeddings) :]:
         out[name] = weights[name] + size * normal((*weights[name].shape[:-1], 1), weights[name], rng)
     for norm, reads in reads_of(config).items():
         gain, shift = gain_and_shift(weights, norm)
@@ -207,6 +210,8 @@ def scale_gated(config: TargetConfig, weights: Weights, rng: torch.Generator) ->
 def change_residual_basis(config: TargetConfig, weights: Weights, rng: torch.Generator) -> dict[str, Tensor]:
     """R2 without a norm (any invertible matrix), L3 under one (a rotation, that keeps the ones under LayerNorm).
 
+    Normalised states alone leave rotations, as RMSNorm does.
+
     A gain is folded into its reads first: beside one that stays, only permutations would be exact. That is all that
     tied embeddings leave where there is a gain; where there is none, they leave rotations.
     """
@@ -216,7 +221,8 @@ def change_residual_basis(config: TargetConfig, weights: Weights, rng: torch.Gen
         gains = {name: weights[name] @ P for n in reads_of(config) if (name := f"{n}.w") in weights}
         return in_residual_basis(weights, P) | gains
     if norm is None:
-        return in_residual_basis(weights, (random_orthogonal if tied else random_invertible)(config.d_model, like, rng))
+        draw = random_orthogonal if tied or config.normalize_states else random_invertible
+        return in_residual_basis(weights, draw(config.d_model, like, rng))
     rotation = random_orthogonal if norm in ("RMS", "RMSPre") else _rotation_around_ones
     return in_residual_basis(fold_norms(config, weights), rotation(config.d_model, like, rng))
 
@@ -284,7 +290,7 @@ def gauges_of(config: TargetConfig) -> dict[str, Gauge]:
         "G1": (scale_gated, config.gated_mlp),
     }
     found = {name: gauge for name, (gauge, is_one) in places.items() if is_one}
-    if config.normalization_type is None:
+    if config.normalization_type is None and not config.normalize_states:
         offsets = config.qkv_bias and config.mlp_bias and config.unembed_bias and not tied
         return found | {"R2": change_residual_basis} | ({"R3": offset_writes} if offsets else {})
     if config.normalization_type in ("LN", "LNPre"):

@@ -30,7 +30,7 @@ from zoo.readers.transformer_lens import (
 from zoo.target import Target, Vocab
 from zoo.target_files import config_from_json
 
-ABSENT = ("read_out", "output", "pad_token", "tie_word_embeddings", "attn_scale")
+ABSENT = ("read_out", "output", "pad_token", "tie_word_embeddings", "attn_scale", "normalize_states")
 """Fields of ours that a HookedTransformerConfig has not, or not in our sense."""
 
 
@@ -38,16 +38,19 @@ def to_hooked(target: Target) -> Any:
     """A HookedTransformer on the CPU with the target's function and float32 copies of its weights.
 
     Raises:
-        TargetError: no positions at all, or biases on a gated MLP's neurons: TransformerLens has neither.
+        TargetError: no positions at all, biases on a gated MLP's neurons, or normalised residual states:
+            TransformerLens has none of them.
         ImportError: transformer_lens is not installed, or is 4.0 or later, which has no HookedTransformer.
     """
-    from transformer_lens import HookedTransformer, HookedTransformerConfig  # type: ignore[import-not-found,unused-ignore]
-
     config, weights = target.config, dict(target.weights)
     if config.positional_embedding_type == "none":
         raise TargetError("positional_embedding_type = 'none', expected standard or rotary for TransformerLens")
+    if config.normalize_states:
+        raise TargetError("normalize_states = True, expected False: TransformerLens cannot normalise residual states")
     if config.gated_mlp and any(weights[n].any() for n in weights if n.endswith(("mlp.b_in", "mlp.b_gate"))):
         raise TargetError("a gated MLP with b_in or b_gate, expected none for TransformerLens")
+    from transformer_lens import HookedTransformer, HookedTransformerConfig  # type: ignore[import-not-found,unused-ignore]
+
     config, weights = pad_layers(config, weights)
     fields = {n: v for n, v in asdict(config).items() if n not in ABSENT and not n.endswith("_bias")}
     scale = -1.0 if config.attn_scale is None else config.attn_scale
