@@ -13,6 +13,9 @@ import numpy as np
 from zoo.chunks import stem_of
 from zoo.fields import to_fields
 from zoo.files import shown
+from zoo.legible.matched import matched_lines
+from zoo.legible.recipe import regime_line
+from zoo.parts import REGIMES
 from zoo.rows import INDEX_FILE, IndexFacts, ZooRow, by_reason, content_hash
 from zoo.spec import ZooSpec
 from zoo.split import SPLITS, STRUCTURE_SHARE, TEST_SHARE, VAL_SHARE
@@ -43,6 +46,12 @@ COLUMNS = {
     "part": "part of the specification; empty for the one without a name",
 }
 """What each column of the index holds."""
+WITH_HISTORY = {
+    "regime": f"how it got its weights: {', '.join(REGIMES)}",
+    "labels": "JSON: accuracy, loss, and as measured: history, probe (accuracy by residual state and variable, beside "
+    "the commonest value and the initial weights), anchor, seed",
+}
+"""What two of them hold where there are targets with a history."""
 
 
 def card_text(spec: ZooSpec, rows: Sequence[ZooRow], facts: IndexFacts) -> str:
@@ -58,12 +67,13 @@ def card_text(spec: ZooSpec, rows: Sequence[ZooRow], facts: IndexFacts) -> str:
         f"The same specification gives the same bytes; those of this zoo have the content hash `{content_hash(rows)}`.",
         "## What it holds",
         _counts(rows),
+        "\n".join(f"{line}." for line in matched_lines(rows)),
         _losses(facts),
         "## Splits",
         f"By hash, so that zoos made anywhere agree. Of all structures (orbits of relabelling) {STRUCTURE_SHARE:.0%} "
         f"are `structure`; of the other functions {TEST_SHARE:.0%} `test`, {VAL_SHARE:.0%} `val`, the rest `train`.",
         "## Columns",
-        _table(("column", "content"), COLUMNS.items()),
+        _table(("column", "content"), _columns(spec).items()),
         "## Loading",
         _loading(rows),
     ]
@@ -103,14 +113,27 @@ def _recipes(spec: ZooSpec) -> Iterable[str]:
     for part, regime, count in spec.counts():
         recipe = spec.recipe(part)
         charts, shapes = _settings(recipe.flowcharts), "; ".join(map(_settings, recipe.architectures))
+        if recipe.legible is not None:
+            about = regime_line(recipe.legible, regime)
+            yield f"- **{stem_of(part, regime)}**, {count:,} drawn: {about}{_only(recipe)}."
+            continue
         text = {
             "compiled": f"random RASP programs, compiled ({_settings(recipe.programs) or 'the sampler as it is'})",
             "trained": f"flowcharts ({charts}), each learned from random weights ({_settings(recipe.training)}) "
             f"by a transformer of its own ({shapes})",
             "untrained": f"random weights and no program ({shapes})",
         }[regime]
-        only = "" if recipe.splits == SPLITS else f"; only functions of {' and '.join(recipe.splits)}"
-        yield f"- **{stem_of(part, regime)}**, {count:,} drawn: {text}{only}."
+        yield f"- **{stem_of(part, regime)}**, {count:,} drawn: {text}{_only(recipe)}."
+
+
+def _only(recipe: ZooSpec) -> str:
+    return "" if recipe.splits == SPLITS else f"; only functions of {' and '.join(recipe.splits)}"
+
+
+def _columns(spec: ZooSpec) -> dict[str, str]:
+    """`COLUMNS`, with the words for targets with a history where there are some."""
+    has_history = any(spec.recipe(part).legible is not None for part, _, _ in spec.counts())
+    return COLUMNS | (WITH_HISTORY if has_history else {})
 
 
 def _settings(recipe: Any) -> str:

@@ -104,7 +104,11 @@ def plan_chunks(spec: ZooSpec) -> list[ChunkPlan]:
 
 
 def make_chunk(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tuple[list[Member], list[Failure]]:
-    """A chunk's targets, and what could not be made; those that are trained are trained on `device`."""
+    """A chunk's targets, and what could not be made; flowcharts are trained on `device`, other networks on the CPU."""
+    if spec.recipe(plan.part).legible is not None:
+        from zoo.legible.making import make_legible
+
+        return make_legible(spec, plan)
     from zoo.compiled import make_compiled
 
     if plan.regime == "trained":
@@ -184,12 +188,20 @@ def check_recipes(spec: ZooSpec) -> None:
     """Refuse recipes that cannot give a program, before anything is built.
 
     Raises:
-        InputError: a field or value that the sampler of programs refuses, or flowcharts that there are not.
+        InputError: a field or value that the sampler of programs refuses, or flowcharts, programs, embeddings or
+            concepts that there are not.
     """
     from zoo.compiled import sampler_config
 
+    for part in dict.fromkeys(part for part, _, _ in spec.counts()):
+        if spec.recipe(part).legible is not None:
+            from zoo.legible.making import check_legible
+
+            check_legible(spec, part)
     for part, regime, _ in spec.counts():
         recipe = spec.recipe(part)
+        if recipe.legible is not None:
+            continue
         if regime == "compiled":
             sampler_config(recipe)
         if regime == "trained":
@@ -226,8 +238,12 @@ def _split_of_chart(chart: Flowchart) -> str:
 
 
 def config_of(spec: ZooSpec, plan: ChunkPlan) -> TargetConfig:
-    """Configuration of a chunk's trained or untrained targets."""
+    """Configuration of a chunk's trained or untrained targets; those of a legible recipe may have fewer outputs."""
     spec = spec.recipe(plan.part)
+    if spec.legible is not None:
+        from zoo.legible.programs import network_config
+
+        return network_config(spec.legible, plan.regime)
     chart = spec.flowcharts
     shape = spec.architectures[plan.number % len(spec.architectures)]
     return target_config(shape, chart.vocab_size, chart.n_answers, chart.max_seq_len)

@@ -100,7 +100,8 @@ def planned_bytes(spec: ZooSpec, todo: Sequence[ChunkPlan]) -> int:
     """About how much chunks will fill; exact for the weights of trained and untrained targets."""
     total = 0
     for plan in todo:
-        numbers = COMPILED_NUMBERS if plan.regime == "compiled" else row_length(config_of(spec, plan))
+        own_shape = plan.regime == "compiled" and spec.recipe(plan.part).legible is None
+        numbers = COMPILED_NUMBERS if own_shape else row_length(config_of(spec, plan))
         total += len(plan) * (4 * numbers + ROW_TEXT)
     return total
 

@@ -25,16 +25,17 @@ def device_of(name: DeviceName) -> Device:
 
 
 class GpuEngine(Engine):
-    """Stacks on `device`, everything else in `workers` processes. A GPU's weights are not a CPU's: products round as it
-    does, so each target's labels say that it was trained there."""
+    """Stacks of flowcharts on `device`, all else in `workers` processes. A GPU's weights are not a CPU's: products
+    round as it does, so each target's labels say that it was trained there.
+    """
 
     def __init__(self, workers: int, device: Device = "cuda"):
         self.workers, self.device = workers, device
 
     def run(self, job: Job, plans: Sequence[ChunkPlan]) -> Events:
         """See `Engine.run`."""
-        others = [plan for plan in plans if plan.regime != "trained"]
+        stacks = [p for p in plans if p.regime == "trained" and job.spec.recipe(p.part).legible is None]
+        others = [plan for plan in plans if plan not in stacks]
         yield from LocalEngine(min(self.workers, max(1, len(others)))).run(job, others)
-        for plan in plans:
-            if plan.regime == "trained":
-                yield build_chunk(replace(job, device=self.device), plan)
+        for plan in stacks:
+            yield build_chunk(replace(job, device=self.device), plan)

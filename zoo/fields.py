@@ -25,6 +25,19 @@ FIRST: dict[str, tuple[str, ...]] = {
         *("d_model", "n_layers", "n_heads", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out", "act_fn"),
         *("normalization_type", "attention_dir", "eps", "read_out", "output", "pad_token"),
     ),
+    "LegibleRecipe": (
+        *("programs", "architecture", "normalize_states", "initial_scale", "initial_family", "training", "seeding"),
+        *("anchoring", "concept", "min_share", "max_share", "keep_embeddings", "hidden"),
+    ),
+    "LegiblePrograms": (
+        *("vocab_size", "max_seq_len", "min_ops", "max_ops", "max_outputs", "max_values", "max_share", "min_use"),
+    ),
+    "NetworkTraining": ("steps", "batch", "lr", "warmup", "optimizer", "weight_decay", "stop_accuracy"),
+    "SeedOptions": ("balance", "rotate", "permuted", "rate", "preserve"),
+    "AnchorOptions": (
+        *("strength", "label_rate", "label_noise", "shuffled", "span", "anti_subspace", "anti_anchor", "separate"),
+        *("states", "until"),
+    ),
 }
 """Fields that are always written. One that came later is left out where it has its default, so that specs, their hashes
 and the names of architectures stay the same when a later version adds a field."""

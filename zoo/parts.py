@@ -9,12 +9,13 @@ from typing import Any
 
 from tracr_tasks.errors import InputError
 from zoo.flowchart_config import FlowchartConfig
+from zoo.legible.recipe import HISTORIES, LegibleRecipe
 from zoo.split import SPLITS
 from zoo.training_config import Architecture, TrainConfig
 
 MAX_COUNT = 2_000_000
 """Targets of one regime; more than any disk here holds, and a mistyped 10^9 is refused."""
-REGIMES = ("compiled", "trained", "untrained")
+REGIMES = ("compiled", "trained", "untrained", *HISTORIES)
 """How targets get their weights, in the order of the index."""
 
 
@@ -44,6 +45,20 @@ class Part:
     """Shapes of trained and untrained targets."""
     programs: Mapping[str, Any] | None = None
     """Fields of `tracr_tasks.SamplerConfig` that differ from its defaults."""
+    seeded: int = 0
+    """Networks that begin with a compiled variable of their program in them; so do the three below."""
+    permuted: int = 0
+    """The control of `seeded`: each seeded tensor's entries are shuffled."""
+    decoy: int = 0
+    """Networks seeded with a variable of another target's program."""
+    seeded_anchored: int = 0
+    """Networks both seeded and anchored."""
+    anchored: int = 0
+    """Networks that learn with a concept pulled towards an axis."""
+    rerandomised: int = 0
+    """Trained networks whose tensors are drawn anew with the mean and variance that they had."""
+    legible: LegibleRecipe | None = None
+    """In place of the spec's; with it, compiled, trained and untrained targets are of its programs and networks too."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", self.name) or self.name in REGIMES:
@@ -57,7 +72,7 @@ class Part:
 
     def overrides(self) -> dict[str, Any]:
         """The counts, and the recipes that are given."""
-        names = (*REGIMES, "splits", "flowcharts", "training", "architectures", "programs")
+        names = (*REGIMES, "splits", "flowcharts", "training", "architectures", "programs", "legible")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -78,6 +93,23 @@ class Growth:
         for stem, counts in self.ends.items():
             if any(not 0 < n <= MAX_COUNT for n in counts) or sorted(set(counts)) != [*counts]:
                 raise InputError(f"spec: growth: ends of {stem!r} are {list(counts)}, expected ascending counts")
+
+
+def check_histories(spec: Any) -> None:
+    """Refuse counts of targets with a history where no recipe says how they are made.
+
+    Raises:
+        InputError: there are some; all are named.
+    """
+    owners = [("", spec), *((f"part '{part.name}': ", part) for part in spec.parts)]
+    asked = [
+        f"{where}{name} = {count}"
+        for where, owner in owners
+        for name in HISTORIES
+        if owner.legible is None and spec.legible is None and (count := getattr(owner, name))
+    ]
+    if asked:
+        raise InputError(f"spec: {'; '.join(asked)}: expected a table `legible` that says how they are made")
 
 
 def check_counts(owner: Any, where: str) -> None:

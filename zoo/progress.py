@@ -64,8 +64,9 @@ class Tally:
         self.chunks += 1
         self.targets += len(event.plan)
         self.failures.update(failure.reason for failure in event.failures)
-        if event.plan.regime == "trained":
-            training = self.spec.recipe(event.plan.part).training
+        recipe = self.spec.recipe(event.plan.part)
+        if event.plan.regime == "trained" and recipe.legible is None:
+            training = recipe.training
             self.flops += training_flops(config_of(self.spec, event.plan), event.updates, training.batch)
             self.seconds += event.seconds
 

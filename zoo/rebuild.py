@@ -9,6 +9,7 @@ from zoo.chunks import ChunkPlan, Device, make_chunk, plan_chunks
 from zoo.engine_gpu import device_of
 from zoo.engines import one_thread
 from zoo.files import shown
+from zoo.legible.recipe import LEARNED
 from zoo.shard import Member
 from zoo.spec import ZooSpec
 from zoo.store import Zoo, target_of_row
@@ -60,5 +61,5 @@ def plan_of(spec: ZooSpec, target_id: str) -> ChunkPlan:
     for plan in plan_chunks(spec):
         if target_id in (ids := plan.ids()):
             at = plan.start + ids.index(target_id)
-            return plan if plan.regime == "trained" else replace(plan, start=at, stop=at + 1)
+            return plan if plan.regime in LEARNED else replace(plan, start=at, stop=at + 1)
     raise ZooError(f"spec '{shown(spec.name)}': no target '{shown(target_id)}'")

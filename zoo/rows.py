@@ -21,7 +21,6 @@ FACTS_KEY = "zoo"
 """Of `IndexFacts` in the metadata of the parquet file."""
 LATER = ("part",)
 """Last columns, which an index of version 0.1.0 may lack."""
-Regime = Literal["compiled", "trained", "untrained"]
 Kind = Literal["rasp", "flowchart", "none"]
 
 

@@ -121,7 +121,7 @@ def shard_names(directory: Path) -> list[str]:
 
 def _shard_key(name: str) -> tuple[str, int, int, int, str]:
     """What a shard is sorted by; those of another naming come last."""
-    match = re.fullmatch(r"(?:([a-z0-9_]+)-)?([a-z]+)-(\d+)(?:\.(\d+))?", name)
+    match = re.fullmatch(r"(?:([a-z0-9_]+)-)?([a-z_]+)-(\d+)(?:\.(\d+))?", name)
     if match is None or match[2] not in REGIMES:
         return "~", 0, 0, 0, name
     return match[1] or "", REGIMES.index(match[2]), int(match[3]), int(match[4] or 0), name

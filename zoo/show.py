@@ -16,6 +16,7 @@ from rich.text import Text
 
 from zoo.chunks import stem_of
 from zoo.files import shown
+from zoo.legible.matched import matched_lines
 from zoo.rows import ZooRow, by_reason, read_facts
 from zoo.split import SPLITS
 from zoo.store import Zoo
@@ -43,7 +44,7 @@ def show_zoo(directory: Path | str, console: Console | None = None) -> None:
     _print_table(console, f"{shown(zoo.directory, 300)}: {len(zoo)} targets", counts(zoo))
     left_out = [f"{facts.duplicates} duplicates left out"] * bool(facts.duplicates)
     left_out += [f"{number} failed: {reason}" for reason, number in by_reason(facts.failures).items()]
-    _say(console, *left_out, *histogram(zoo))
+    _say(console, *left_out, *matched_lines(list(zoo)), *histogram(zoo))
     for members in groups(zoo).values():
         with_program = [row for row in members if row.text]
         for row in with_program[:: max(1, len(with_program) // SHOWN)][:SHOWN]:

@@ -13,7 +13,8 @@ from typing import Any
 from tracr_tasks.errors import InputError
 from zoo.fields import from_fields, nearest, no_duplicates, to_fields
 from zoo.flowchart_config import FlowchartConfig, every_kind
-from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts
+from zoo.legible.recipe import LegibleRecipe
+from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts, check_histories
 from zoo.split import SPLITS
 from zoo.training_config import Architecture, TrainConfig, for_every_kind
 
@@ -56,6 +57,20 @@ class ZooSpec:
     """More targets, made by other recipes, each part under its name; the counts above are the part without a name."""
     growth: Growth | None = None
     """Written by a build that adds to a finished zoo; not for people."""
+    seeded: int = 0
+    """Networks that begin with a compiled variable of their program in them; so do the three below."""
+    permuted: int = 0
+    """The control of `seeded`: each seeded tensor's entries are shuffled."""
+    decoy: int = 0
+    """Networks seeded with a variable of another target's program."""
+    seeded_anchored: int = 0
+    """Networks both seeded and anchored."""
+    anchored: int = 0
+    """Networks that learn with a concept pulled towards an axis."""
+    rerandomised: int = 0
+    """Trained networks whose tensors are drawn anew with the mean and variance that they had."""
+    legible: LegibleRecipe | None = None
+    """How targets with a history are made; with it, all others are of its programs and networks too."""
 
     def __post_init__(self) -> None:
         check_counts(self, "spec")
@@ -71,6 +86,7 @@ class ZooSpec:
             raise InputError(
                 f"spec: two parts are called '{twice[0]}': expected a name for each, as seeds come from it"
             )
+        check_histories(self)
         if not 0 < (total := sum(count for _, _, count in self.counts())) <= MAX_COUNT:
             raise InputError(f"spec: {total} targets in all, expected 1 to {MAX_COUNT}")
 
@@ -113,7 +129,8 @@ def named_specs() -> dict[str, ZooSpec]:
     `default` is what the shipped oracle was trained on. `kinds` has flowcharts of up to four questions of every kind,
     three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions and structures, then parts that
     are each unlike the default zoo in one way (programs of more S-ops and flowcharts of more questions; every kind of
-    question; width; depth; size of the vocabulary; norm, activation and direction of attention).
+    question; width; depth; size of the vocabulary; norm, activation and direction of attention). `legible` has 150
+    programs, each with every history, in networks of one shape.
     """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
@@ -156,6 +173,18 @@ def named_specs() -> dict[str, ZooSpec]:
         ),
         "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
         "default": ZooSpec("default", 18_000, 12_000, 600, seed=1),
+        "legible": ZooSpec(
+            *("legible", 150, 150, 150),
+            seed=1_000_037,
+            chunk=16,
+            legible=LegibleRecipe(normalize_states="none"),
+            seeded=150,
+            permuted=150,
+            decoy=150,
+            anchored=150,
+            seeded_anchored=150,
+            rerandomised=150,
+        ),
     }
 
 
