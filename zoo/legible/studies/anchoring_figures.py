@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def draw_removal(path: Path, rows: Sequence[Row]) -> None:
         drawn.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
 
-def names(rows: Sequence[Row], column: str) -> list[str]:
+def names(rows: Sequence[Row], column: str) -> list[Any]:
     """What a column holds, in order of appearance."""
     return list(dict.fromkeys(row[column] for row in rows))
 
