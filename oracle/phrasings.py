@@ -5,6 +5,8 @@ They use words that the others of the family use too: what is tested is another 
 
 from __future__ import annotations
 
+from oracle.history_phrasings import HISTORY_PHRASINGS
+
 N_TEST_ONLY = 3
 
 PHRASINGS: dict[str, tuple[str, ...]] = {
@@ -133,6 +135,7 @@ PHRASINGS: dict[str, tuple[str, ...]] = {
         "Was the model trained, compiled or left untrained?",
         "Tell me where these weights come from.",
     ),
+    **HISTORY_PHRASINGS,
 }
 
 NO_PROGRAM = "no program"

@@ -1,7 +1,8 @@
 """Questions about a target with their true answers.
 
 A `Subject` is what is asked about: a program with the behaviour of its target on a few inputs. The answers about
-behaviour are those of the target itself, also where it is wrong. Yes and no are asked for by a fair coin.
+behaviour are those of the target itself, also where it is wrong. Yes and no are asked for by a fair coin. What is asked
+about a target's history and measured labels is in history_questions.py.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
+from oracle.facts import Question as Question
+from oracle.facts import Subject as Subject
+from oracle.history_questions import HISTORY, HISTORY_SLOTS, HISTORY_WEIGHTS, applies
 from oracle.phrasings import NO_PROGRAM, phrasings
 from zoo.flowchart_parser import parse_tree
 from zoo.tree import Question as Node
@@ -19,37 +21,6 @@ from zoo.tree import walk
 
 OPERATIONS = ("selector_width", "aggregate", "sequence_map", "map", "linear", "indices")
 """Operations of RASP that a program may or may not use."""
-
-REGIMES = ("compiled", "trained", "untrained")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A target as the questions see it."""
-
-    kind: str
-    """rasp, flowchart, or none for an untrained target."""
-    regime: str
-    """compiled, trained or untrained."""
-    text: str
-    """Canonical text of the program; empty for an untrained target."""
-    program: Any
-    """Its `Flowchart` or RASP `Program`, or None."""
-    inputs: tuple[tuple[str, ...], ...]
-    """Some input sequences, as names of tokens."""
-    outputs: tuple[tuple[str, ...], ...]
-    """What the target answers on each: one name a position, or a single one."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question, its true answer, and what the grader needs."""
-
-    family: str
-    text: str
-    truth: str
-    detail: str = ""
-    """The asked input, token, answer or operation, as it stands in the text."""
 
 
 def _program(subject: Subject, rng: random.Random) -> tuple[str, str]:
@@ -97,6 +68,7 @@ FAMILIES: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
     "trigger": _trigger,
     "uses": _uses,
     "regime": _regime,
+    **HISTORY,
 }
 """Family -> (detail, truth) of a random question about a subject."""
 
@@ -105,9 +77,9 @@ BY_KIND: dict[str, tuple[tuple[str, float], ...]] = {
     "flowchart": (("program", 4), ("output", 1), ("first", 1), ("mentions", 1), ("trigger", 1), ("regime", 0.25)),
     "none": (("program", 1), ("regime", 1)),
 }
-"""Families that apply to a kind of subject, with their weight in a random draw."""
+"""Families that apply to a kind of subject, with their weight in a random draw (see `families_of`)."""
 
-_SLOT = {"output": "input", "mentions": "token", "trigger": "answer", "uses": "operation"}
+_SLOT = {"output": "input", "mentions": "token", "trigger": "answer", "uses": "operation", **HISTORY_SLOTS}
 
 
 def first_condition(text: str) -> str:
@@ -127,6 +99,19 @@ def operations_used(text: str) -> set[str]:
     return {op for op in OPERATIONS if re.search(rf"\b{op}\b", text)}
 
 
+def families_of(subject: Subject) -> list[tuple[str, float]]:
+    """Families that apply to a subject, with their weight in a random draw, the program itself first.
+
+    Where a target has a history, it is asked for that and not for its regime among three.
+    """
+    own = [(family, float(weight)) for family, weight in BY_KIND[subject.kind]]
+    if "history" not in subject.labels:
+        return own
+    return [each for each in own if each[0] != "regime"] + [
+        each for each in HISTORY_WEIGHTS if applies(subject, each[0])
+    ]
+
+
 def ask(subject: Subject, family: str, rng: random.Random, *, test: bool = False) -> Question:
     """A random question of a family; `test` uses the phrasings that are never trained on."""
     detail, truth = FAMILIES[family](subject, rng)
@@ -136,11 +121,11 @@ def ask(subject: Subject, family: str, rng: random.Random, *, test: bool = False
 
 def draw(subject: Subject, n: int, rng: random.Random, *, test: bool = False) -> list[Question]:
     """`n` questions of random families about a subject, the program itself always among them."""
-    families, weights = zip(*BY_KIND[subject.kind], strict=True)
+    families, weights = zip(*families_of(subject), strict=True)
     chosen = ["program", *rng.choices(families, weights, k=n - 1)]
     return [ask(subject, family, rng, test=test) for family in chosen]
 
 
 def one_of_each(subject: Subject, rng: random.Random, *, test: bool = True) -> list[Question]:
     """One question of every family that applies to the subject."""
-    return [ask(subject, family, rng, test=test) for family, _ in BY_KIND[subject.kind]]
+    return [ask(subject, family, rng, test=test) for family, _ in families_of(subject)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oracle.batch import LabelIds
+from oracle.history_questions import prepared
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
 from oracle.reader import Reader
@@ -56,14 +57,17 @@ def subject_of_program(program: Any, seed: int) -> Subject:
     return Subject(kind, regime, program.text(), program, tuple(inputs), tuple(outputs))
 
 
-def subject_of_target(program: Any | None, regime: str, target: Target, seed: int) -> Subject:
+def subject_of_target(
+    program: Any | None, regime: str, target: Target, seed: int, labels: Mapping[str, Any] | None = None
+) -> Subject:
     """A zoo's target: the outputs are what the target itself answers."""
+    labels = labels or {}
     if program is None:
-        return Subject("none", regime, "", None, (), ())
+        return Subject("none", regime, "", None, (), (), labels)
     inputs = random_inputs(program, np.random.default_rng(seed))
     outputs = tuple(tuple(row) for row in target.answers(target.encode(inputs)))
     kind = "flowchart" if isinstance(program, Flowchart) else "rasp"
-    return Subject(kind, regime, program.text(), program, tuple(inputs), outputs)
+    return Subject(kind, regime, program.text(), program, tuple(inputs), outputs, labels)
 
 
 def fresh_subjects(n: int, seed: int) -> list[Subject]:
@@ -87,10 +91,19 @@ def _structure(program: Any) -> str:
     return program.structure_hash() if isinstance(program, Flowchart) else ""
 
 
-def example_of(id: str, target: Target, program: Any | None, regime: str, reader: Reader, seed: int) -> Example:
-    """Fold a target's weights and look up the names of its labels."""
+def example_of(
+    id: str,
+    target: Target,
+    program: Any | None,
+    regime: str,
+    reader: Reader,
+    seed: int,
+    measured: Mapping[str, Any] | None = None,
+) -> Example:
+    """Fold a target's weights and look up the names of its labels; `measured` are those of its row."""
     labels = reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-    return Example(id, fold(target.config, target.weights), labels, subject_of_target(program, regime, target, seed))
+    subject = subject_of_target(program, regime, target, seed, measured)
+    return Example(id, fold(target.config, target.weights), labels, subject)
 
 
 def load_examples(
@@ -106,17 +119,18 @@ def load_examples(
 
     Each is read in a random gauge of its own: in float32 a changed basis costs the steep weights of compiled programs
     some precision, and an oracle that never met that would trust what a stranger's basis does not keep.
+    Answers about histories are evened out over all of them (`history_questions.prepared`).
     """
     rows = list(zoo.rows(split=split))
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=True if len(rows) < 500 else None)
-    return [
-        example_of(
-            row.id, _placed(zoo.target(row.id), gauge, seed + i), zoo.program(row.id), row.regime, reader, seed + i
-        )
-        for i, row in enumerate(bar)
-    ]
+    found = list[Example]()
+    for i, row in enumerate(bar):
+        target, program = _placed(zoo.target(row.id), gauge, seed + i), zoo.program(row.id)
+        found.append(example_of(row.id, target, program, row.regime, reader, seed + i, row.labels))
+    subjects = prepared([example.subject for example in found], seed)
+    return [replace(example, subject=subject) for example, subject in zip(found, subjects, strict=True)]
 
 
 def _placed(target: Target, gauge: bool, seed: int) -> Target:
@@ -128,10 +142,11 @@ def relabel(example: Example, rng: random.Random) -> Example:
 
     Exact: the renamed target computes the renamed flowchart. Positions stay where one of its conditions speaks of first
     or last, and in causal targets. Other targets are returned as they are: the values of a RASP program have an
-    arithmetic meaning, and an untrained target has no program.
+    arithmetic meaning, and an untrained target has no program. So are those with a history, whose labels name
+    conditions and tokens.
     """
     program = example.subject.program
-    if not isinstance(program, Flowchart):
+    if not isinstance(program, Flowchart) or "history" in example.subject.labels:
         return example
     tokens, answers = list(program.vocab), list(program.answers)
     places = list(range(program.max_seq_len))
