@@ -1,0 +1,133 @@
+"""One cell of the study of sparse autoencoders: a program, a norm and a seed, every variant measured alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tracr_tasks import TargetConfig
+from zoo.legible.autoencoders import Autoencoder, AutoencoderConfig, Kind, Latents, Points, train_autoencoder
+from zoo.legible.coverage import coverage
+from zoo.legible.initial import Family, initial_params
+from zoo.legible.sae_metrics import ENTROPY, cross_entropy_recovered, reconstruction_metrics, token_entropy
+from zoo.legible.studies.sae_networks import (
+    INITIAL,
+    VARIANTS,
+    Learned,
+    Place,
+    Variant,
+    config_of,
+    learned,
+    states,
+    variants,
+)
+
+SCALES = (0.25, 1.0, 4.0)
+FAMILIES: tuple[Family, ...] = ("normal", "uniform", "orthogonal", "heavy-tailed")
+STREAM = 7
+"""Of a cell's seed: which inputs are trained on, and which measured on."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a process does in one go."""
+
+    program: str
+    norm: bool
+    seed: int
+    """Of networks, data and autoencoders."""
+    number: int
+    """Of the repetition, for the tables."""
+    training_steps: int
+    """Of the networks; 0: only untrained ones, of every scale and family but the usual."""
+    autoencoder: AutoencoderConfig
+    sites: tuple[tuple[Kind, int], ...]
+    """Kinds of autoencoder, each with the number of the state it reads."""
+    measured: int = 512
+    """Inputs of each half that latents are chosen and measured on."""
+
+
+def measure(cell: Cell) -> list[dict[str, Any]]:
+    """Rows of a cell: one an autoencoder."""
+    what = learned(cell.program)
+    config = config_of(what.task, cell.norm)
+    facts = {"program": cell.program, "norm": "LN" if cell.norm else "none", "repetition": cell.number}
+    halves = _halves(len(what.task.ids), cell.seed)
+    rows = []
+    for labels, variant in _variants(cell, what, config):
+        for kind, number in cell.sites:
+            options = AutoencoderConfig(**(vars(cell.autoencoder) | {"kind": kind}))
+            autoencoder = train_autoencoder(_points(variant.states[number], halves[0]), options, cell.seed)
+            found = _metrics(config, what, variant, number, autoencoder, [half[: cell.measured] for half in halves])
+            rows.append(facts | labels | {"kind": kind, "state": number, "accuracy": variant.accuracy} | found)
+    return rows
+
+
+def _variants(cell: Cell, what: Learned, config: TargetConfig) -> list[tuple[dict[str, Any], Variant]]:
+    """Variants with the columns that name them."""
+    usual = {"scale": 1.0, "family": "normal"}
+    if cell.training_steps:
+        made = variants(cell.program, cell.norm, cell.seed, cell.training_steps)
+        return [({"variant": name} | usual, made[name]) for name in VARIANTS]
+    out: list[tuple[dict[str, Any], Variant]] = []
+    ids = torch.from_numpy(what.task.ids)
+    for scale in SCALES:
+        for family in FAMILIES:
+            labels: dict[str, Any] = {"scale": scale, "family": family}
+            if labels != usual:
+                params = initial_params(config, [cell.seed], scale, family)
+                out.append(({"variant": INITIAL} | labels, Variant(states(config, params, ids), params, None)))
+    return out
+
+
+def _halves(n_inputs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.random.Generator(np.random.PCG64([seed, STREAM])).permutation(n_inputs)
+    return order[: n_inputs // 2], order[n_inputs // 2 :]
+
+
+def _points(state: Place, inputs: np.ndarray) -> Points:
+    """A state after BOS on some inputs."""
+    return state[inputs][:, 1:].flatten(0, 1)
+
+
+def _metrics(
+    config: TargetConfig,
+    what: Learned,
+    variant: Variant,
+    number: int,
+    autoencoder: Autoencoder,
+    inputs: Sequence[np.ndarray],
+) -> dict[str, float | None]:
+    """Of an autoencoder at one site: latents are chosen on the first inputs, all else is of the second."""
+    state, task, (choose, test) = variant.states[number], what.task, inputs
+    chosen, tested = autoencoder.encode(_points(state, choose)), autoencoder.encode(_points(state, test))
+    found = reconstruction_metrics(autoencoder, _points(state, test), tested)
+    found[ENTROPY] = token_entropy(tested, task.ids[test][:, 1:].ravel())
+    found["ce_recovered"] = float("nan")
+    if variant.params is not None:
+        answers = torch.from_numpy(task.answers[test])
+        found["ce_recovered"] = cross_entropy_recovered(
+            config, variant.params, number, autoencoder, state[test], answers
+        )
+    found |= _coverages(what, chosen, tested, choose, test)
+    return {name: None if np.isnan(value) else value for name, value in found.items()}
+
+
+def _coverages(
+    what: Learned, chosen: Latents, tested: Latents, choose: np.ndarray, test: np.ndarray
+) -> dict[str, float]:
+    """Of each variable of the program, and of the inputs and the computed ones together."""
+    concepts = what.task.concepts
+    by_name = {
+        concept.name: coverage(chosen, concept.codes[choose][:, 1:].ravel(), tested, concept.codes[test][:, 1:].ravel())
+        for concept in concepts
+    }
+    names = {"tokens": "tokens", "indices": "indices", "inner": what.inner, "out": "out"}
+    out = {f"coverage_{column}": by_name[name] for column, name in names.items()}
+    for group, computed in (("input", False), ("computed", True)):
+        out[f"coverage_{group}"] = float(np.mean([by_name[c.name] for c in concepts if c.computed == computed]))
+    return out
