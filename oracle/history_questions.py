@@ -4,7 +4,7 @@
     ever trained   yes or no; nothing is asked of compiled targets, which work without training
     seeded         yes or no; a permuted seed holds no program: no
     seed           which of four programs a seeded target was seeded with; the others are seeds of other targets
-    anchored       yes or no
+    anchored       yes or no; nothing is asked of an anchor that does not hold its concept
     anchor         which of up to four tokens points most along the anchored concept
     probe          all of it, part of it, nothing: what a linear probe finds of a variable in a layer (`found_by_probe`)
     accuracy       in steps
@@ -43,6 +43,8 @@ INPUTS = ("tokens", "indices")
 """Concepts that are there from the start: no probe is asked about them."""
 MAX_DEFINITION = 240
 """Characters of a variable's definition, at most."""
+LEAST_MARGIN = 0.3
+"""Of an anchored concept's states along the axis: the pilots saw 0.53 to 0.78, and 0.11 without an anchor."""
 N_CHOICES = 4
 LETTERS = "ABCD"
 ASKED, SEEDS, PROBED = "asked", "other seeds", "probed"
@@ -123,7 +125,14 @@ def _seeded_options(subject: Subject) -> list[Option]:
 
 
 def _anchored_options(subject: Subject) -> list[Option]:
-    return [("", _yes(subject.regime in ANCHORED))]
+    if subject.regime not in ANCHORED:
+        return [("", "no")]
+    return [("", "yes")] if _has_axis(subject) else []
+
+
+def _has_axis(subject: Subject) -> bool:
+    """Whether an anchor holds its concept, as measured; one that does not is no anchor, and nothing is asked of it."""
+    return bool(subject.labels.get("anchor", {}).get("margin", 0.0) >= LEAST_MARGIN)
 
 
 def _accuracy_options(subject: Subject) -> list[Option]:
@@ -164,7 +173,7 @@ def _on_one_line(text: str) -> str:
 def _wrong_tokens(subject: Subject) -> list[str]:
     """Tokens that do not point along the anchored concept."""
     label = subject.labels.get("anchor", {})
-    if subject.regime not in ANCHORED or not label.get("tokens") or subject.program is None:
+    if subject.regime not in ANCHORED or not _has_axis(subject) or not label.get("tokens") or subject.program is None:
         return []
     return sorted({format_value(value) for value in subject.program.vocab} - set(label["tokens"]))
 

@@ -260,6 +260,14 @@ def test_zoos_without_such_labels_are_asked_as_ever() -> None:
     assert {f for f, _ in families_of(bare)} & set(HISTORY) == {"history", "ever trained", "seeded", "anchored"}
 
 
+def test_an_anchor_that_does_not_hold_is_not_asked_about() -> None:
+    held = subject("anchored", 1)
+    for margin, is_asked in ((0.7, True), (0.31, True), (0.29, False), (-0.1, False)):
+        labels = dict(held.labels) | {"anchor": dict(held.labels["anchor"]) | {"margin": margin}}
+        found = {f for f, _ in families_of(replace(held, labels=labels))}
+        assert ({"anchor", "anchored"} <= found) == is_asked and ("anchored" in found) == is_asked
+
+
 def test_the_program_comes_first_and_the_same_seed_asks_the_same() -> None:
     again, other = prepared(unprepared(), 0), prepared(unprepared(), 1)
     assert again == list(subjects()) and other != again
