@@ -1,8 +1,8 @@
 """A target's weights in a random basis, so that neither zeros nor the order of parts says how it was made.
 
-What is unused is filled first: two neurons or heads that read alike and write opposites change nothing. Then the
+What is unused is filled first: neurons or heads that read alike and whose writes cancel change nothing. Then the
 residual stream is turned as far as the norm allows it, each head's queries and values are turned within the head, and
-heads and neurons are put in random order.
+heads and neurons are put in random order, and a vector moves from positions to tokens.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def hidden(
         _fill_neurons(config, out, f"blocks.{layer}.mlp.", rng)
         _turn_heads(config, out, f"blocks.{layer}.attn.", rng)
         _permute(config, out, layer, rng)
+    _move_embedding(config, out, rng)
     turn = _turn(config, rng)
     for name, tensor in out.items():
         last = name.rsplit(".", 1)[1]
@@ -50,6 +51,14 @@ def hidden(
         elif last in READS:
             out[name] = turn.T @ tensor
     return {name: tensor.float() for name, tensor in out.items()}, turn.float()
+
+
+def _move_embedding(config: TargetConfig, out: dict[str, Tensor], rng: np.random.Generator) -> None:
+    """W_E + c and W_pos - c: a program that takes no notice of positions is compiled with a W_pos of zeros."""
+    move = _normal(rng, config, "W_pos", config.d_model)
+    used = [i for i in range(config.d_vocab) if i != config.pad_token]
+    out["embed.W_E"][used] += move
+    out["pos_embed.W_pos"] -= move
 
 
 def _turn(config: TargetConfig, rng: np.random.Generator) -> Float[Tensor, "d_model d_model"]:
@@ -75,17 +84,25 @@ def _normal(rng: np.random.Generator, config: TargetConfig, name: str, *shape: i
     return torch.from_numpy(rng.standard_normal(shape)) * standard_deviation(config, name)
 
 
+def _groups(unused: list[int]) -> list[list[int]]:
+    """Pairs, the last a triple where the number is odd; none of a single one."""
+    pairs = [unused[i : i + 2] for i in range(0, len(unused) - 1, 2)]
+    if len(unused) % 2 and pairs:
+        pairs[-1].append(unused[-1])
+    return pairs
+
+
 def _fill_neurons(config: TargetConfig, out: dict[str, Tensor], at: str, rng: np.random.Generator) -> None:
-    """Unused neurons in pairs that cancel; one that is left over shares another's work."""
+    """Unused neurons in groups that read alike and whose writes cancel; a single one shares another's work."""
     w_in, b_in, w_out = out[at + "W_in"], out[at + "b_in"], out[at + "W_out"]
     unused = torch.nonzero((w_in == 0).all(0) & (b_in == 0) & (w_out == 0).all(1))[:, 0].tolist()
     used = [i for i in range(len(w_out)) if i not in set(unused)]
-    for one, other in zip(unused[::2], unused[1::2], strict=False):
-        w_in[:, one] = w_in[:, other] = _normal(rng, config, "W_in", config.d_model)
-        w_out[one] = _normal(rng, config, "W_out", config.d_model)
-        w_out[other] = -w_out[one]
-    if len(unused) % 2 and used:
-        one, other, share = unused[-1], used[int(rng.integers(len(used)))], rng.uniform(0.2, 0.8)
+    for group in _groups(unused):
+        w_in[:, group] = _normal(rng, config, "W_in", config.d_model, 1)
+        w_out[group[1:]] = _normal(rng, config, "W_out", len(group) - 1, config.d_model)
+        w_out[group[0]] = -w_out[group[1:]].sum(0)
+    if len(unused) == 1 and used:
+        one, other, share = unused[0], used[int(rng.integers(len(used)))], rng.uniform(0.2, 0.8)
         w_in[:, one], b_in[one] = w_in[:, other], b_in[other]
         w_out[one], w_out[other] = share * w_out[other], (1 - share) * w_out[other]
     if config.act_fn == "relu":
@@ -95,22 +112,19 @@ def _fill_neurons(config: TargetConfig, out: dict[str, Tensor], at: str, rng: np
 
 def _fill_heads(config: TargetConfig, out: dict[str, Tensor], at: str, rng: np.random.Generator) -> None:
     """Unused heads likewise."""
-    matrices = [out[f"{at}W_{side}"] for side in "QKVO"]
+    matrices, written = [out[f"{at}W_{side}"] for side in "QKVO"], out[f"{at}W_O"]
     unused = [i for i in range(config.n_heads) if not any(matrix[i].any() for matrix in matrices)]
     used = [i for i in range(config.n_heads) if i not in unused]
-    copied = [f"{at}{name}" for name in ("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V")]
-    for one, other in zip(unused[::2], unused[1::2], strict=False):
+    for group in _groups(unused):
         for side in "QKV":
-            drawn = _normal(rng, config, f"W_{side}", config.d_model, config.d_head)
-            out[f"{at}W_{side}"][one] = out[f"{at}W_{side}"][other] = drawn
-        written = _normal(rng, config, "W_O", config.d_head, config.d_model)
-        out[f"{at}W_O"][one], out[f"{at}W_O"][other] = written, -written
-    if len(unused) % 2 and used:
-        one, other, share = unused[-1], used[int(rng.integers(len(used)))], rng.uniform(0.2, 0.8)
-        for name in copied:
-            out[name][one] = out[name][other]
-        whole = out[f"{at}W_O"][other].clone()
-        out[f"{at}W_O"][one], out[f"{at}W_O"][other] = share * whole, (1 - share) * whole
+            out[f"{at}W_{side}"][group] = _normal(rng, config, f"W_{side}", 1, config.d_model, config.d_head)
+        written[group[1:]] = _normal(rng, config, "W_O", len(group) - 1, config.d_head, config.d_model)
+        written[group[0]] = -written[group[1:]].sum(0)
+    if len(unused) == 1 and used:
+        one, other, share = unused[0], used[int(rng.integers(len(used)))], rng.uniform(0.2, 0.8)
+        for name in ("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V"):
+            out[f"{at}{name}"][one] = out[f"{at}{name}"][other]
+        written[one], written[other] = share * written[other], (1 - share) * written[other]
 
 
 def _turn_heads(config: TargetConfig, out: dict[str, Tensor], at: str, rng: np.random.Generator) -> None:

@@ -67,7 +67,8 @@ def anchored(task: Task, network: Network, anchor: Anchor) -> dict[str, Any]:
     units = torch.nn.functional.normalize(_state(network, task, rows, network.config.n_layers), dim=-1).double().numpy()
     axis, on = anchor.axis.double().numpy(), holds[valued]
     along, difference = units[valued] @ axis, difference_in_means(units[valued], on)
-    embedding = torch.nn.functional.normalize(network.weights["embed.W_E"][2:], dim=-1).double().numpy() @ axis
+    named = network.weights["embed.W_E"][2:]  # less their mean, as what all tokens share may stand in W_pos as well
+    embedding = torch.nn.functional.normalize(named - named.mean(0), dim=-1).double().numpy() @ axis
     return {
         "concept": anchor.concept,
         "value": anchor.value,
