@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from zoo.legible.autoencoders import Latents
@@ -14,10 +14,13 @@ QUANTILES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST_SHARE = 0.01
 """Values that fewer points have are left out: too few to choose a latent by."""
 Codes = Int[np.ndarray, " point"]
+Values = Bool[Tensor, "point value"]
 Scores = Float[Tensor, "latent value"]
 
 
-def coverage(fit: Latents, fit_codes: Codes, test: Latents, test_codes: Codes) -> float:
+def coverage(
+    fit: Latents, fit_codes: Codes, test: Float[Tensor, "other latent"], test_codes: Int[np.ndarray, " other"]
+) -> float:
     """Mean over a variable's values of the best single latent's F1 at telling points with that value from the others.
 
     A latent says "yes" where it is over a threshold. The latent and its threshold, one of ten quantiles of its positive
@@ -46,14 +49,14 @@ def coverage(fit: Latents, fit_codes: Codes, test: Latents, test_codes: Codes) -
     return float(torch.stack(scores).mean())
 
 
-def f1(said: Tensor, wanted: Tensor) -> Scores:
+def f1(said: Bool[Tensor, "point latent"], wanted: Values) -> Scores:
     """2 |said and wanted| / (|said| + |wanted|), for every column of `said` against every column of `wanted`."""
-    said, wanted = said.float(), wanted.float()
-    return 2 * (said.T @ wanted) / (said.sum(0)[:, None] + wanted.sum(0)).clamp(min=1)
+    both = said.T.float() @ wanted.float()
+    return 2 * both / (said.sum(0)[:, None] + wanted.sum(0)).clamp(min=1)
 
 
-def _is(codes: Codes, values: Int[np.ndarray, " value"]) -> Tensor:
-    """[point, value]: whether a point has a value."""
+def _is(codes: Codes, values: Int[np.ndarray, " value"]) -> Values:
+    """Whether a point has a value."""
     return torch.from_numpy(codes[:, None] == values)
 
 

@@ -52,7 +52,7 @@ def test_latents_that_are_the_variable_cover_it_behind_any_threshold(seed: int, 
 
 
 def test_a_value_without_a_latent_counts_as_it_is_found() -> None:
-    fit, test = _codes(0), _codes(1)
+    fit, test = _codes(0), _codes(1, 400)
     found = coverage(_one_hot(fit)[:, :2], fit, _one_hot(test)[:, :2], test)
     assert found == pytest.approx((1 + 1 + 0 + 0) / 4)
 
