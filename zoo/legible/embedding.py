@@ -12,6 +12,7 @@ nothing writes to, the ground, makes so. The norm then starts as the identity fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class Seeding:
     site: int
     """Number of the residual state (`network.Trace.states`) that holds the program's output."""
     basis: Float[Tensor, "d_model rank"]
-    """Orthonormal directions of the output's variable."""
+    """Orthonormal directions of the output's variable: what the read-out reads, and the program's other directions of
+    the same line (the share that a count is made from)."""
     read_out: Float[Tensor, "d_model value"]
     """The compiled read-out at the site; the largest is the value."""
     read_out_bias: Float[Tensor, " value"]
@@ -107,7 +109,7 @@ def embed(compiled: CompiledProgram, config: TargetConfig, seed: int, options: S
     put_norm(parts, config, plain, weights, room)
     read_out = torch.zeros(config.d_model, plain.d_vocab_out, dtype=torch.float64)
     read_out[: plain.d_model] = weights["unembed.W_U"]
-    basis = torch.eye(config.d_model, dtype=torch.float64)[:, read_out.abs().sum(1) > 0]
+    basis = torch.eye(config.d_model, dtype=torch.float64)[:, _holders(compiled)]
     if options.rotate:
         by = turn(config.d_model, room.loud, norm == "LN", seed)
         parts.turn_by(by)
@@ -122,6 +124,14 @@ def embed(compiled: CompiledProgram, config: TargetConfig, seed: int, options: S
         read_out_bias=weights["unembed.b_U"].float(),
         values=compiled.output_names,
     )
+
+
+def _holders(compiled: CompiledProgram) -> list[int]:
+    """The residual coordinates that hold a program's output, or what it is made from in its own line."""
+    read = (compiled.weights["unembed.W_U"].abs().sum(1) > 0).tolist()
+    lines = [re.split("[=.]", label, maxsplit=1)[0] for label in compiled.residual_labels]
+    named = {line for line, is_read in zip(lines, read, strict=True) if is_read}
+    return [i for i, line in enumerate(lines) if line in named]
 
 
 def rates_of(seedings: Sequence[Seeding], options: SeedOptions | Sequence[SeedOptions]) -> Params | None:

@@ -93,7 +93,7 @@ def _put_heads(parts: Parts, config: TargetConfig, d: int, at: str, weights: Wei
         parts.put(f"{at}b_{side}", weights[f"{at}b_{side}"] * by)
     parts.hold(f"{at}W_Q", (mine, slice(None), rest))
     parts.hold(f"{at}b_Q", (mine, rest))
-    parts.params[f"{at}W_O"][mine, own] = 0
+    parts.hold(f"{at}W_O", (mine, own))
     parts.hold(f"{at}W_O", (slice(None), slice(None), slice(d)))
     parts.put(f"{at}W_O", weights[f"{at}W_O"])
     parts.put(f"{at}b_O", weights[f"{at}b_O"])
@@ -101,7 +101,7 @@ def _put_heads(parts: Parts, config: TargetConfig, d: int, at: str, weights: Wei
 
 def _put_neurons(parts: Parts, d: int, at: str, weights: Weights, neurons: int) -> None:
     parts.hold(f"{at}W_in", (slice(d, None), slice(neurons)))
-    parts.params[f"{at}W_out"][:neurons] = 0
+    parts.hold(f"{at}W_out", (slice(neurons),))
     parts.hold(f"{at}W_out", (slice(None), slice(d)))
     for name in ("W_in", "b_in", "W_out", "b_out"):
         parts.put(at + name, weights[at + name])
