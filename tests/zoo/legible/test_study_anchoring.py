@@ -79,3 +79,12 @@ def test_findings_follow_the_figures(figures: dict[str, float], said: tuple[str,
     text = " ".join(findings(rows_with(**figures)))
     for part in said:
         assert part in text
+
+
+def test_a_removal_whose_intervals_overlap_is_not_called_selective() -> None:
+    rows = [
+        {**row, "seed": seed, "lost_axis_on": on, "lost_axis_elsewhere": elsewhere}
+        for seed, on, elsewhere in ((0, 0.02, 0.09), (1, 0.9, 0.0), (2, 0.03, 0.0))
+        for row in rows_with()
+    ]
+    assert "not surely selective" in findings(rows)[0]

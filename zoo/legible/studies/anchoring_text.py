@@ -31,7 +31,7 @@ COST = 0.02
 FLAT = 0.3
 """Margin up to which shuffled labels count as flat: the cosine of random axes in 32 dimensions varies by 0.18."""
 SELECTIVE = 3.0
-"""How many times what is lost elsewhere must be lost on the concept."""
+"""How many times what is lost elsewhere must be lost on the concept, beside intervals that do not overlap."""
 FELT = 0.1
 """Accuracy whose loss counts as the concept's removal."""
 
@@ -83,7 +83,7 @@ def _in_case(rows: Sequence[Row], case: str) -> str:
     dear = "within" if mean["cost"].mean <= COST else "more than"
     flat = "flat" if abs(shuffled.mean) <= FLAT else "not flat"
     return (
-        f"{case}: the axis {known} (cosine {mean['cosine'].text()}, margin {mean['margin'].text()}; control margin "
+        f"{case}: the axis {known} (cosine {mean['cosine'].text(3)}, margin {mean['margin'].text()}; control margin "
         f"{control.text()}; shuffled labels {shuffled.text()}: {flat}). It costs {100 * mean['cost'].mean:.1f} points "
         f"of accuracy, {dear} the {100 * COST:.0f} allowed. Removing it costs {on.text()} on the concept and "
         f"{elsewhere.text()} elsewhere: {_removed(on, elsewhere)}."
@@ -93,7 +93,9 @@ def _in_case(rows: Sequence[Row], case: str) -> str:
 def _removed(on: Summary, elsewhere: Summary) -> str:
     if on.mean < FELT:
         return "the network hardly needs the axis, its answers lie in what is left of the state"
-    return "selective" if on.mean >= SELECTIVE * max(elsewhere.mean, 0) else "not selective"
+    if on.mean < SELECTIVE * elsewhere.mean:
+        return "not selective"
+    return "selective" if on.low > elsewhere.high else "not surely selective, the intervals overlap"
 
 
 def _ablations(rows: Sequence[Row]) -> str:
