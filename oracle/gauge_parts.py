@@ -22,6 +22,17 @@ def random_orthogonal(n: int, like: Float[Tensor, "..."], rng: torch.Generator) 
     return torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=rng))[0].to(like.dtype)
 
 
+def rotation_around_ones(n: int, like: Float[Tensor, "..."], rng: torch.Generator) -> Float[Tensor, "n n"]:
+    """A random orthogonal R with R 1 = 1."""
+    first = torch.cat(
+        [torch.ones(n, 1, dtype=torch.float64), torch.randn(n, n - 1, dtype=torch.float64, generator=rng)], 1
+    )
+    basis = torch.linalg.qr(first)[0]
+    inner = torch.eye(n, dtype=torch.float64)
+    inner[1:, 1:] = random_orthogonal(n - 1, basis, rng)
+    return (basis @ inner @ basis.T).to(like.dtype)
+
+
 def random_invertible(n: int, like: Float[Tensor, "..."], rng: torch.Generator) -> Float[Tensor, "n n"]:
     """A random matrix with singular values between 1/sqrt(3) and sqrt(3)."""
     left, right = random_orthogonal(n, like, rng), random_orthogonal(n, like, rng)

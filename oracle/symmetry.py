@@ -28,6 +28,7 @@ from oracle.gauge_parts import (
     random_invertible,
     random_orthogonal,
     reads_of,
+    rotation_around_ones,
     signs,
     size_of,
     takes_shift,
@@ -223,19 +224,8 @@ def change_residual_basis(config: TargetConfig, weights: Weights, rng: torch.Gen
     if norm is None:
         draw = random_orthogonal if tied or config.normalize_states else random_invertible
         return in_residual_basis(weights, draw(config.d_model, like, rng))
-    rotation = random_orthogonal if norm in ("RMS", "RMSPre") else _rotation_around_ones
+    rotation = random_orthogonal if norm in ("RMS", "RMSPre") else rotation_around_ones
     return in_residual_basis(fold_norms(config, weights), rotation(config.d_model, like, rng))
-
-
-def _rotation_around_ones(n: int, like: Tensor, rng: torch.Generator) -> Tensor:
-    """An orthogonal R with R 1 = 1."""
-    first = torch.cat(
-        [torch.ones(n, 1, dtype=torch.float64), torch.randn(n, n - 1, dtype=torch.float64, generator=rng)], 1
-    )
-    basis = torch.linalg.qr(first)[0]
-    inner = torch.eye(n, dtype=torch.float64)
-    inner[1:, 1:] = random_orthogonal(n - 1, basis, rng)
-    return (basis @ inner @ basis.T).to(like.dtype)
 
 
 def in_residual_basis(weights: Weights, M: Float[Tensor, "d_model d_model"]) -> dict[str, Tensor]:
