@@ -8,6 +8,7 @@ import pytest
 
 from tracr_tasks.errors import InputError
 from zoo.chunks import plan_chunks
+from zoo.parts import REGIMES
 from zoo.spec import ZooSpec, load_spec, named_spec, named_specs, spec_from_fields
 
 GOOD = """
@@ -165,6 +166,14 @@ def test_bench_is_held_out_and_unlike_the_default_in_each_part() -> None:
 def test_hashes_of_specs_stay(name: str, hash_: str) -> None:
     """Zoos that were built with them must still be theirs."""
     assert named_spec(name).hash() == hash_
+
+
+def test_legible_has_every_history_of_the_same_programs() -> None:
+    spec = named_spec("legible")
+    assert [(part, count) for part, _, count in spec.counts()] == [("", 150)] * 9
+    assert {regime for _, regime, _ in spec.counts()} == set(REGIMES)
+    assert spec.legible is not None and spec.legible.hidden
+    assert not any(spec.legible.normalizes(regime) for regime in REGIMES)
 
 
 def test_a_whole_size_and_a_float_are_one_spec() -> None:

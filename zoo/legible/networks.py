@@ -165,6 +165,8 @@ def in_shape(drawn: LegibleProgram, shape: TargetConfig) -> tuple[TargetConfig, 
     sizes = {name: getattr(shape, name) for name in ("d_model", "n_heads", "d_head", "d_mlp")}
     config, weights = pad_layers(compiled.config, compiled.weights, **sizes)
     deep = replace(config, n_layers=shape.n_layers)
+    order = [compiled.output_names.index(name) for name in drawn.task.vocab.output]
+    weights |= {name: weights[name][..., order] for name in ("unembed.W_U", "unembed.b_U")}
     return deep, {name: weights.get(name, torch.zeros(size)) for name, size in shapes(deep).items()}
 
 

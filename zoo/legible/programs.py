@@ -29,7 +29,7 @@ ATTENTIVE = ("selector_width", "aggregate")
 IMPOSSIBLE = "legible: no program"
 """Begins the error of a recipe that has no programs."""
 MAX_DRAWS = 800
-"""Draws for one program before a recipe is called impossible; one in 22 is of use under the default recipe."""
+"""Draws for one program before a recipe is called impossible; one in 32 is of use under the default recipe."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +115,8 @@ def _sample(programs: LegiblePrograms, config: TargetConfig, seed: int) -> Legib
         if compiled.config.n_heads > config.n_heads or compiled.config.d_head > config.d_head:
             continue
         task = task_of(compiled.program)
-        if not _is_fit(task, programs):
-            continue
+        if set(compiled.output_names) != set(task.vocab.output) or not _is_fit(task, programs):
+            continue  # a value that no full input gives would be an output of compiled targets only
         seeds = [(name, made) for name in _variables(task, programs) if (made := _alone(task, name, config))]
         if seeds:
             name, made = rng.choice(seeds)
