@@ -98,7 +98,7 @@ def test_no_gap_between_frozen_and_random_is_said() -> None:
     assert "information cannot be told (frozen and random do not differ)" in answer(rows)
 
 
-def test_the_study_writes_its_folder_and_does_not_depend_on_workers(tmp_path: Path) -> None:
+def test_the_study_writes_its_folder(tmp_path: Path) -> None:
     config = SeedingStudyConfig(out=tmp_path / "one", smoke=True, steps=2, workers=1)
     text = study(config)
     rows = pq.read_table(tmp_path / "one" / "table.parquet").to_pylist()
