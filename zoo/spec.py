@@ -13,6 +13,7 @@ from typing import Any
 from tracr_tasks.errors import InputError
 from zoo.fields import from_fields, nearest, no_duplicates, to_fields
 from zoo.flowchart_config import FlowchartConfig, every_kind
+from zoo.legible.anchor_options import AnchorOptions
 from zoo.legible.recipe import LegibleRecipe
 from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts, check_histories
 from zoo.split import SPLITS
@@ -177,7 +178,9 @@ def named_specs() -> dict[str, ZooSpec]:
             *("legible", 150, 150, 150),
             seed=1_000_037,
             chunk=16,
-            legible=LegibleRecipe(normalize_states="none"),
+            legible=LegibleRecipe(
+                normalize_states="none", anchoring=AnchorOptions(label_rate=0.05, anti_subspace=0.3)
+            ),  # without the second all states lie along the axis where they are not normalised: margin 0.18, not 0.92
             seeded=150,
             permuted=150,
             decoy=150,

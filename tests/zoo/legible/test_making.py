@@ -47,7 +47,7 @@ def legible(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_zoo_of_every_regime_is_sound_and_has_the_same_programs_in_each(legible: Path) -> None:
     zoo = Zoo.open(legible)
     assert verify_zoo(legible).ok, verify_zoo(legible).problems
-    assert [row.regime for row in zoo] == [regime for regime in REGIMES]
+    assert [row.regime for row in zoo] == list(REGIMES)
     rows = {row.regime: row for row in zoo}
     texts = {row.text or row.labels["history"]["program"] for row in rows.values()}
     assert len(texts) == 1
