@@ -29,7 +29,7 @@ class Parts:
         self.seeded = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in params.items()}
         self.guarded = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in params.items()}
 
-    def put(self, name: str, tensor: Tensor) -> None:
+    def put(self, name: str, tensor: Float[Tensor, "..."]) -> None:
         """Set a tensor's first entries along every axis to the program's."""
         at = tuple(slice(size) for size in tensor.shape)
         self.params[name][at] = tensor
