@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -121,8 +122,9 @@ def _separation_table(rows: Sequence[Row], found: Sequence[Separation]) -> str:
             _text((row for row in used if group_of(row) == name), each.metric) for name in (TRAINED, ANEW, INITIAL)
         ]
         digits = 3 if each.metric in ("explained_variance", "cosine") else 2
+        spread = "-" if math.isnan(each.standardised) else f"{each.standardised:.1f}"
         numbers = [f"{each.auroc[name]:.2f}" for name in COMPARED]
-        body.append([NAMES[each.metric], *means, each.gap.text(digits), f"{each.standardised:.1f}", *numbers])
+        body.append([NAMES[each.metric], *means, each.gap.text(digits), spread, *numbers])
     return markdown(header, body)
 
 
