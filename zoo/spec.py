@@ -181,10 +181,19 @@ def named_specs() -> dict[str, ZooSpec]:
 def _legible() -> ZooSpec:
     """Every history at matched accuracy. States are normalised in none, so that all have one shape; without
     `anti_subspace` they would all lie along the axis (margin 0.18, not 0.92)."""
-    counts = {"seeded": 150, "permuted": 150, "decoy": 150, "anchored": 150, "seeded_anchored": 150}
-    recipe = LegibleRecipe(normalize_states="none", anchoring=AnchorOptions(label_rate=0.05, anti_subspace=0.3))
-    plain = ZooSpec("legible", 150, 150, 150, seed=1_000_037, chunk=16, rerandomised=150, legible=recipe)
-    return replace(plain, **counts)
+    n = 150
+    return ZooSpec(
+        *("legible", n, n, n),
+        seed=1_000_037,
+        chunk=16,
+        seeded=n,
+        permuted=n,
+        decoy=n,
+        seeded_anchored=n,
+        anchored=n,
+        rerandomised=n,
+        legible=LegibleRecipe(normalize_states="none", anchoring=AnchorOptions(label_rate=0.05, anti_subspace=0.3)),
+    )
 
 
 def named_spec(name: str) -> ZooSpec:
