@@ -95,7 +95,11 @@ def test_no_gap_between_frozen_and_random_is_said() -> None:
     rows = made({RANDOM: 0.0, "rebalanced": 0.5, "rebalanced, rotated": 0.5, FROZEN: 1.0})
     for row in rows:
         row |= {f"persistence_{measure}": None for measure in MEASURES}
-    assert "information cannot be told (frozen and random do not differ)" in answer(rows)
+    assert "information cannot be told (no gap between frozen and random)" in answer(rows)
+    assert "Diverged" not in answer(rows)
+    for row in rows:
+        row["probe"] = float("nan") if row["arm"] == FROZEN else row["probe"]
+    assert f"Diverged: 0 of its networks, {2 * len(PAIRS)} frozen ones." in answer(rows)
 
 
 def test_the_study_writes_its_folder(tmp_path: Path) -> None:

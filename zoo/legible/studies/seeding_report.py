@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def answer(rows: Rows) -> str:
         mine = [row for row in end if row["setting"] == setting]
         for arm in ("rebalanced", "rebalanced, rotated"):
             said = [f"{words} {_verdict(_persistence(mine, arm, m))}" for m, words in SHOWN.items()]
-            lines.append(f"- {setting}, {arm}, free to change: {'; '.join(said)}.")
+            lines.append(f"- {setting}, {arm}, free to change: {'; '.join(said)}.{_broken(mine, arm)}")
         lines.append(f"- {setting}: {_pace(mine)}")
     plain = [row for row in end if row["setting"] == PLAIN.name]
     return "\n".join([*lines, f"- {_slowest(plain)}", f"- {_compared(end)}"])
@@ -73,7 +74,8 @@ def draw_curves(path: Path, rows: Rows) -> None:
                     panel.plot(steps, means, color=colours[arm], label=arm, marker=".", linewidth=1.5)
                 panel.axhline(1, color="0.4", linestyle="--", linewidth=1)
                 panel.axhline(0, color="0.4", linestyle=":", linewidth=1)
-                panel.set(title=f"{words} ({setting})", xscale="symlog", ylim=(-0.6, 1.4))
+                panel.set(title=f"{words} ({setting})", ylim=(-0.6, 1.4))
+                panel.set_xscale("symlog", linthresh=10)  # the first point after 0 is at 10
                 panel.set_xlim(left=0)
         for panel in panels[-1]:
             panel.set_xlabel("updates")
@@ -179,9 +181,15 @@ def _persistence(end: Rows, arm: str, measure: str) -> Summary:
     return summary(_of(end, arm, f"persistence_{measure}"))
 
 
+def _broken(end: Rows, arm: str) -> str:
+    """How many networks of an arm, or of the frozen one, have no finite states any more."""
+    gone = [sum(math.isnan(row["probe"]) for row in end if row["arm"] == name) for name in (arm, FROZEN)]
+    return f" Diverged: {gone[0]} of its networks, {gone[1]} frozen ones." if any(gone) else ""
+
+
 def _verdict(said: Summary) -> str:
     if not said.number:
-        return "cannot be told (frozen and random do not differ)"
+        return "cannot be told (no gap between frozen and random)"
     if said.low > STAYS:
         return f"stays ({said.text()})"
     if said.low > IN_PART:
