@@ -24,8 +24,9 @@ HEADINGS = {
     "selectivity": "selectivity",
     "drift": "drift",
 }
-STAYS, IN_PART = 0.75, 0.1
-"""Mean persistence from which a seed is said to stay, and what the interval must exceed for it to stay in part."""
+STAYS, IN_PART = 0.75, 0.2
+"""A seed stays if the interval of its persistence lies above the first; in part if it lies above 0 and the mean above
+the second, under which it is a faint trace; it is gone if the interval holds 0 and ends below the second."""
 Rows = Sequence[dict[str, Any]]
 
 
@@ -190,11 +191,10 @@ def _broken(end: Rows, arm: str) -> str:
 def _verdict(said: Summary) -> str:
     if not said.number:
         return "cannot be told (no gap between frozen and random)"
-    if said.low > STAYS:
-        return f"stays ({said.text()})"
-    if said.low > IN_PART:
-        return f"stays in part ({said.text()})"
-    return f"shows no sure trace ({said.text()})" if said.high > IN_PART else f"is gone ({said.text()})"
+    if said.low > 0:
+        word = "stays" if said.low > STAYS else "stays in part" if said.mean > IN_PART else "leaves a faint trace"
+        return f"{word} ({said.text()})"
+    return f"{'is gone' if said.high < IN_PART else 'shows no sure trace'} ({said.text()})"
 
 
 def _pace(end: Rows) -> str:
@@ -214,7 +214,7 @@ def _slowest(end: Rows) -> str:
             return (
                 f"All three stay (mean over {STAYS}) at a rate of {rates[arm]:g} for the seed, the largest that does."
             )
-    return f"At none of the rates do all three stay (mean over {STAYS})."
+    return f"{PLAIN.name}: at none of the rates do all three stay (mean over {STAYS})."
 
 
 def _compared(end: Rows) -> str:
