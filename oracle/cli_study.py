@@ -31,7 +31,9 @@ def _verb(module: str, says: str, config: type[StudyConfig]) -> Verb:
 
 STUDY_VERBS = {
     "study seeding": _verb(
-        "seeding", "networks that start from a small legible one: does it persist?", SeedingStudyConfig
+        "zoo.legible.studies.seeding",
+        "networks that start from a small legible one: does it persist?",
+        SeedingStudyConfig,
     ),
     "study anchoring": _verb(
         "zoo.legible.studies.anchoring", "concepts pulled towards known directions", AnchoringStudyConfig

@@ -212,7 +212,8 @@ def _slowest(end: Rows) -> str:
         each = [_persistence(end, arm, measure) for measure in SHOWN]
         if all(said.number and said.mean > STAYS for said in each):
             return (
-                f"All three stay (mean over {STAYS}) at a rate of {rates[arm]:g} for the seed, the largest that does."
+                f"{PLAIN.name}: all three stay (mean over {STAYS}) at a rate of {rates[arm]:g} for the seed, "
+                "the largest that does."
             )
     return f"{PLAIN.name}: at none of the rates do all three stay (mean over {STAYS})."
 
