@@ -21,7 +21,7 @@ def program(number: int) -> CompiledProgram:
     return sample_compiled(number, SamplerConfig())
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(number=st.integers(0, len(NAMES) + 40))
 def test_the_function_stays_and_gains_are_equal(number: int) -> None:
     source = program(number)
