@@ -14,9 +14,8 @@ from torch.nn import functional
 
 from oracle.attention import present
 from oracle.batch import WeightBatch
+from zoo.parts import REGIMES
 from zoo.rows import ZooRow
-
-REGIMES = ("compiled", "trained", "untrained")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Properties:
     conditions: Int[Tensor, " target"]
     """Questions of its flowchart; -1 where it has none."""
     regime: Int[Tensor, " target"]
-    """Place in `REGIMES`."""
+    """Place in `zoo.parts.REGIMES`."""
 
 
 def properties_of(rows: list[ZooRow]) -> Properties:

@@ -29,7 +29,11 @@ def out_of_fold(
     fitted_on: Bool[np.ndarray, " target"],
     folds: Int[np.ndarray, " program"],
 ) -> Float[np.ndarray, "target fact"]:
-    """Scores of every target by ridge regression on the targets of `fitted_on` whose programs are in other folds."""
+    """Scores of every target by ridge regression on the targets of `fitted_on` whose programs are in other folds.
+
+    The mean of what is fitted is left out of them: where a fold has more of a fact than its share the others have less,
+    and scores with that mean would rank folds the wrong way round.
+    """
     from sklearn.linear_model import RidgeCV
 
     scores = np.zeros(wanted.shape)
@@ -39,7 +43,8 @@ def out_of_fold(
         mean, spread = seen[chosen].mean(0), seen[chosen].std(0)
         scaled = np.clip((seen - mean) / np.where(spread > 1e-9, spread, 1.0), -LARGEST, LARGEST)
         scaled[:, spread <= 1e-9] = 0
-        ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(scaled[chosen], wanted[chosen])
+        centred = wanted[chosen] - wanted[chosen].mean(0)
+        ridge = RidgeCV(ALPHAS, alpha_per_target=True, fit_intercept=False).fit(scaled[chosen], centred)
         scores[held] = ridge.predict(scaled[held]).reshape(int(held.sum()), -1)
     return scores
 

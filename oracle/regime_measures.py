@@ -98,11 +98,11 @@ def _presence(
         found = out_of_fold(seen, wanted, members.program, chosen, folds)[chosen, 0]
         value = auroc(found, learned[chosen])
         rows.append({"measure": "program or none", "fitted": "trained", "regime": empty, "value": value})
-    one_hot = np.eye(len(members.regimes))[members.regime]
+    one_hot = 2.0 * np.eye(len(members.regimes))[members.regime] - 1
     found = out_of_fold(seen, one_hot, members.program, everything, folds)
     for place, regime in enumerate(members.regimes):
-        hit = (found.argmax(1) == members.regime)[members.regime == place]
-        rows.append({"measure": "which regime", "fitted": "all", "regime": regime, "value": float(hit.mean())})
+        value = auroc(found[:, place], members.regime == place)
+        rows.append({"measure": "this regime or another", "fitted": "all", "regime": regime, "value": value})
     return rows
 
 

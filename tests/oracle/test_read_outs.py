@@ -79,3 +79,15 @@ def test_attributes_that_say_nothing_are_left_out() -> None:
         for other in holds.T[:i]:
             assert (column == other).any() and (column != other).any()
     assert table_of(programs[:1])[0] == ()
+
+
+def test_noise_is_at_chance_also_with_few_programs() -> None:
+    """Pooled over folds, scores that hold the mean of what was fitted would be under chance."""
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        fact = rng.permutation(15) < 6
+        seen, program = rng.standard_normal((15, 8)), np.arange(15)
+        scores = out_of_fold(seen, fact[:, None] * 2.0 - 1, program, np.ones(15, dtype=bool), folds_of(15, seed))
+        found.append(auroc(scores[:, 0], fact))
+    assert abs(np.mean(found) - 0.5) < 0.08

@@ -161,5 +161,5 @@ def test_every_reason_is_given() -> None:
     """Three programs are tried; where each has its own reason all are said."""
     recipe = LegibleRecipe(architecture=SHAPE, anchoring=AnchorOptions(label_rate=1.0))
     with pytest.raises(InputError) as caught:
-        check_recipes(ZooSpec("x", 0, 0, 0, anchored=1, legible=recipe))
+        check_recipes(ZooSpec("x", 0, 0, 0, seed=1, anchored=1, legible=recipe))
     assert str(caught.value).count("lower label_rate") > 1

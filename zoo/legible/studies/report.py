@@ -97,7 +97,7 @@ def claim_folder(name: str, config: StudyConfig) -> None:
 
 def _facts(name: str, config: StudyConfig) -> dict[str, Any]:
     given = {key: value for key, value in asdict(config).items() if key not in ("out", "workers")}
-    return {"study": name, "version": version("weight-oracle"), "options": json.loads(json.dumps(given))}
+    return {"study": name, "version": version("weight-oracle"), "options": json.loads(json.dumps(given, default=str))}
 
 
 def write_rows(out: Path, rows: Sequence[Row]) -> None:
