@@ -148,8 +148,9 @@ def test_bad_recipes_are_refused(make, message: str) -> None:
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(
-    regime: str, recipe: LegibleRecipe, messages: list[str], tmp_path: Path
+    regime: str, recipe: LegibleRecipe, messages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zoo.legible.programs.MAX_DRAWS", 200)
     spec = ZooSpec("x", 0, 0, 0, legible=recipe, **{regime: 2})
     with pytest.raises(InputError) as caught:
         build(spec, tmp_path / "zoo", workers=1, progress=False)
