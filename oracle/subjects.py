@@ -38,10 +38,10 @@ class Example:
     subject: Subject
 
 
-def random_inputs(program: Any, rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Input sequences as names: full length for a flowchart, any length for RASP."""
+def random_inputs(program: Any, rng: np.random.Generator, full: bool = False) -> list[tuple[str, ...]]:
+    """Input sequences as names: full length if asked for and for a flowchart, any length for RASP."""
     names, n = [format_value(v) for v in program.vocab], program.max_seq_len
-    full = isinstance(program, Flowchart)
+    full = full or isinstance(program, Flowchart)
     ids = rng.integers(0, len(names), (N_INPUTS, n))
     lengths = np.full(N_INPUTS, n) if full else rng.integers(2, n + 1, N_INPUTS)
     return [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
@@ -64,7 +64,8 @@ def subject_of_target(
     labels = labels or {}
     if program is None:
         return Subject("none", regime, "", None, (), (), labels)
-    inputs = random_inputs(program, np.random.default_rng(seed))
+    learned = "history" in labels  # from inputs of full length alone (zoo.legible)
+    inputs = random_inputs(program, np.random.default_rng(seed), full=learned)
     outputs = tuple(tuple(row) for row in target.answers(target.encode(inputs)))
     kind = "flowchart" if isinstance(program, Flowchart) else "rasp"
     return Subject(kind, regime, program.text(), program, tuple(inputs), outputs, labels)

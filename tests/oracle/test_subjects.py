@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from oracle.batch import LabelIds
 from oracle.neutral import fold
 from oracle.questions import one_of_each, tokens_named
-from oracle.subjects import Example, relabel, subject_of_program
+from oracle.subjects import Example, random_inputs, relabel, subject_of_program
+from tracr_tasks import sample_program
 from zoo.flowchart_config import every_kind
 from zoo.flowchart_parser import parse_flowchart
 from zoo.sampling import sample_flowchart
@@ -64,3 +66,11 @@ def test_questions_can_be_asked_about_every_kind(text: str, named: set[str]) -> 
                 assert (question.truth == "yes") == (question.detail in named)
             if question.family == "first":
                 assert text.startswith(f"if {question.truth} then ")
+
+
+def test_targets_with_a_history_are_asked_about_full_inputs_alone() -> None:
+    """They have learned no others."""
+    program, rng = sample_program(3), np.random.default_rng
+    lengths = {len(row) for row in random_inputs(program, rng(0))}
+    assert len(lengths) > 1
+    assert {len(row) for row in random_inputs(program, rng(0), full=True)} == {program.max_seq_len}
