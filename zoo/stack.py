@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from tracr_tasks.transformer import TargetConfig, activation, shapes
+from tracr_tasks.transformer import TargetConfig, activation, normalise, shapes
 from zoo.training_config import Architecture
 
 N_SPECIAL = 2
@@ -98,14 +98,8 @@ def normalised(
     config: TargetConfig, params: Params, name: str, x: Float[Tensor, "model row d_model"]
 ) -> Float[Tensor, "model row d_model"]:
     """What is read of x through the norm called `name`."""
-    kind = config.normalization_type
-    if kind is None:
-        return x
-    if kind in ("LN", "LNPre"):
-        x = x - x.mean(-1, keepdim=True)
-    x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + config.eps)
-    x = x * params[f"{name}.w"][:, None] if kind in ("LN", "RMS") else x
-    return x + params[f"{name}.b"][:, None] if kind == "LN" else x
+    held = {at: params[at][:, None] for at in (f"{name}.w", f"{name}.b") if at in params}
+    return normalise(x, config, held, name)
 
 
 def answer_position(config: TargetConfig) -> slice:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from tracr_tasks.transformer import TargetConfig, activation, normalised_state, shapes
+from tracr_tasks.transformer import TargetConfig, activation, normalise, normalised_state, shapes
 from zoo.stack import Params
 
 State = Float[Tensor, "model batch pos d_model"]
@@ -86,14 +86,8 @@ def _times(
 
 def _read(config: TargetConfig, params: Params, name: str, x: State) -> State:
     """What is read of x through the norm called `name`."""
-    kind = config.normalization_type
-    if kind is None:
-        return x
-    if kind in ("LN", "LNPre"):
-        x = x - x.mean(-1, keepdim=True)
-    x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + config.eps)
-    x = x * params[f"{name}.w"][:, None, None] if kind in ("LN", "RMS") else x
-    return x + params[f"{name}.b"][:, None, None] if kind == "LN" else x
+    held = {at: params[at][:, None, None] for at in (f"{name}.w", f"{name}.b") if at in params}
+    return normalise(x, config, held, name)
 
 
 def _attention(config: TargetConfig, params: Params, layer: int, read: State) -> State:

@@ -27,7 +27,7 @@ DATA = 1
 GOAL = 0.9
 """Accuracy whose first step is recorded."""
 UNTRAINED = ".b_K"
-"""Ends the names of tensors that stay as they are: softmax takes no notice of b_K, so its gradient is rounding alone."""
+"""Ends the names of tensors that stay as they are: softmax takes no notice of b_K, its gradient is rounding alone."""
 
 
 @dataclass(frozen=True)
