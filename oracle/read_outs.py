@@ -61,9 +61,13 @@ def auroc(scores: Float[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) -> flo
 
 def mean_auroc(scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n fact"]) -> float:
     """Mean over facts of their AUROC; facts that all or none have are left out."""
-    each = [auroc(scores[:, i], holds[:, i]) for i in range(scores.shape[1])]
-    known = [value for value in each if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    positive = holds.sum(0)
+    known = (positive > 0) & (positive < len(holds))
+    if not known.any():
+        return float("nan")
+    ranks = (rankdata(scores, axis=0) * holds).sum(0)[known]
+    positive = positive[known]
+    return float(((ranks - positive * (positive + 1) / 2) / (positive * (len(holds) - positive))).mean())
 
 
 def auroc_interval(

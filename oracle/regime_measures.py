@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ from scipy.stats import kendalltau
 from oracle.attributes import attributes_of, table_of
 from oracle.read_outs import auroc, auroc_interval, folds_of, out_of_fold
 from oracle.regime_members import EMPTY, FEWEST, LEARNED, Members
-from oracle.regime_readers import views_of
 from tracr_tasks import parse_program
 from tracr_tasks.errors import InputError
 from zoo.legible.studies.report import Row
@@ -21,6 +21,7 @@ from zoo.rows import ZooRow
 MEASURES = ("information", "place", "use", "drift")
 """Labels of a seeded target, measured at the seeded site."""
 Scores = Float[np.ndarray, "target attribute"]
+View = Float[np.ndarray, "target feature"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ def attributes_in(members: Members) -> Attributes:
     return Attributes(names, holds)
 
 
-def measured(members: Members, attributes: Attributes, seed: int) -> list[Row]:
-    """Everything that is measured, once, under one way of dealing programs to folds."""
+def measured(members: Members, attributes: Attributes, views: Mapping[str, View], seed: int) -> list[Row]:
+    """Everything that is measured by each reader's view, once, under one way of dealing programs to folds."""
     rows, signs = list[Row](), 2.0 * attributes.holds[members.program] - 1
-    for reader, seen in views_of(members.targets, seed).items():
+    for reader, seen in views.items():
         folds = folds_of(len(members.programs), seed)
         scores = {
             name: out_of_fold(seen, signs, members.program, members.of(*of), folds)
@@ -85,9 +86,7 @@ def _matrix(members: Members, attributes: Attributes, scores: dict[str, Scores],
     return rows
 
 
-def _presence(
-    members: Members, seen: Float[np.ndarray, "target feature"], folds: Int[np.ndarray, " program"]
-) -> list[Row]:
+def _presence(members: Members, seen: View, folds: Int[np.ndarray, " program"]) -> list[Row]:
     """Is there a program at all? Learned targets against untrained and re-randomised ones; and which regime is it?"""
     rows: list[Row] = []
     learned = members.of(*LEARNED)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from oracle.symmetry import random_gauge
 from tracr_tasks import Program
 from tracr_tasks.errors import InputError
+from zoo.legible.matched import number_of
 from zoo.rows import ZooRow
 from zoo.store import Zoo, program_of
 from zoo.target import Target
@@ -46,9 +47,9 @@ def members_of(zoo: Zoo, accuracy: float, seed: int) -> Members:
     Raises:
         InputError: the zoo has no regimes to compare, or too few programs were learned in all.
     """
-    by_program: dict[tuple[str, str], dict[str, ZooRow]] = {}
+    by_program: dict[tuple[str, int], dict[str, ZooRow]] = {}
     for row in zoo:
-        by_program.setdefault((row.part, row.id.rsplit("-", 1)[1]), {})[row.regime] = row
+        by_program.setdefault((row.part, number_of(row)), {})[row.regime] = row
     regimes = tuple(r for r in (*LEARNED, *EMPTY) if any(r in found for found in by_program.values()))
     wanted = [r for r in regimes if r in LEARNED]
     kept = [

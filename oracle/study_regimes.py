@@ -14,7 +14,7 @@ import numpy as np
 
 from oracle.regime_measures import Attributes, attributes_in, measured
 from oracle.regime_members import LEARNED, Members, members_of
-from oracle.regime_readers import READERS
+from oracle.regime_readers import READERS, views_of
 from zoo.build import build
 from zoo.legible.studies.configs import RegimesStudyConfig
 from zoo.legible.studies.report import Row, claim_folder, figure, markdown, summary, write_rows, write_text
@@ -36,8 +36,8 @@ def study(config: RegimesStudyConfig) -> str:
     claim_folder("regimes", config)
     members = members_of(_zoo(config), 0.0 if config.smoke else ENOUGH, config.seed)
     attributes = attributes_in(members)
-    repeats = 1 if config.smoke else config.seeds
-    rows = [row for repeat in range(repeats) for row in measured(members, attributes, config.seed + repeat)]
+    views, repeats = views_of(members.targets, config.seed), 1 if config.smoke else config.seeds
+    rows = [row for repeat in range(repeats) for row in measured(members, attributes, views, config.seed + repeat)]
     write_rows(config.out, rows)
     _draw(rows, members, config.out / "readability.png")
     text = _report(rows, members, attributes)
