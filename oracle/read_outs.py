@@ -71,11 +71,23 @@ def mean_auroc(scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n f
 
 
 def auroc_interval(
-    scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n fact"], seed: int = 0, resamples: int = 200
+    scores: Float[np.ndarray, "n fact"],
+    holds: Bool[np.ndarray, "n fact"],
+    less: Float[np.ndarray, "n fact"] | None = None,
+    seed: int = 0,
+    resamples: int = 200,
 ) -> tuple[float, float, float]:
-    """`mean_auroc` with a 95% percentile bootstrap over the rows, which are programs."""
+    """`mean_auroc` with a 95% percentile bootstrap over the rows, which are programs.
+
+    Args:
+        less: scores of the same programs' controls, whose AUROC is taken away, row by row the same programs.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
-    drawn = [rng.integers(0, len(scores), len(scores)) for _ in range(resamples)]
-    values = [mean_auroc(scores[rows], holds[rows]) for rows in drawn]
+
+    def value(rows: Int[np.ndarray, " n"]) -> float:
+        here = mean_auroc(scores[rows], holds[rows])
+        return here if less is None else here - mean_auroc(less[rows], holds[rows])
+
+    values = [value(rng.integers(0, len(scores), len(scores))) for _ in range(resamples)]
     low, high = np.nanquantile(values, [0.025, 0.975])
-    return mean_auroc(scores, holds), float(low), float(high)
+    return value(np.arange(len(scores))), float(low), float(high)

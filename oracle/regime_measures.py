@@ -75,14 +75,22 @@ def _fitted_on(members: Members) -> dict[str, tuple[str, ...]]:
 
 
 def _matrix(members: Members, attributes: Attributes, scores: dict[str, Scores], seed: int) -> list[Row]:
-    """AUROC of the attributes of unseen programs, by the regime that was learned from and the regime that is read."""
+    """AUROC of the attributes of unseen programs, by the regime that was learned from and the regime that is read.
+
+    Number and names of the outputs tell something of a program, whatever the weights are: so each is also given less
+    that of the untrained targets, which have the same outputs.
+    """
     rows: list[Row] = []
     for fitted, found in scores.items():
+        twins = found[members.of("untrained")]
         for regime in members.regimes:
             chosen = members.of(regime)
-            mean, low, high = auroc_interval(found[chosen], attributes.holds[members.program[chosen]], seed)
-            what = {"measure": "attributes", "fitted": fitted, "regime": regime}
-            rows.append(what | {"value": mean, "low": low, "high": high, "number": int(chosen.sum())})
+            held, what = attributes.holds[members.program[chosen]], {"fitted": fitted, "regime": regime}
+            for measure, less in (("attributes", None), ("above untrained", twins)):
+                if less is None or (len(less) and regime != "untrained"):
+                    mean, low, high = auroc_interval(found[chosen], held, less, seed)
+                    interval = {"value": mean, "low": low, "high": high, "number": int(chosen.sum())}
+                    rows.append({"measure": measure} | what | interval)
     return rows
 
 
