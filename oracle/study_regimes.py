@@ -114,7 +114,8 @@ def _learned(members: Members) -> list[str]:
 
 def _other_table(rows: Sequence[Row], members: Members) -> str:
     """One row a question, one column a reader."""
-    asked = list(dict.fromkeys((row["measure"], row["regime"]) for row in rows if row["measure"] != "attributes"))
+    matrices = ("attributes", "above untrained")
+    asked = list(dict.fromkeys((row["measure"], row["regime"]) for row in rows if row["measure"] not in matrices))
     table = [
         [measure, regime, *(f"{_mean(rows, reader=r, measure=measure, regime=regime):.2f}" for r in READERS)]
         for measure, regime in asked

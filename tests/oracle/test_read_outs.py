@@ -95,7 +95,7 @@ def test_noise_is_at_chance_also_with_few_programs() -> None:
 
 def test_an_interval_less_that_of_a_control_is_paired() -> None:
     """Against itself a reader is ahead by nothing, whatever rows are drawn."""
-    seen, program, fact = made(3, copies=1)
+    seen, _, fact = made(3, copies=1)
     assert auroc_interval(seen, fact[:, None] & np.ones(12, dtype=bool), seen) == (0.0, 0.0, 0.0)
     mean, low, high = auroc_interval(seen[:, 3:4], fact[:, None], seen[:, 4:5])
     assert low > 0.1 and low < mean < high
