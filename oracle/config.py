@@ -126,6 +126,8 @@ class TrainConfig:
     """The reader's and the pooling's products in bfloat16; the sweeps over weights stay float32."""
     eval_every: float = 4.0
     """Minutes between evaluations on the val split."""
+    regimes: tuple[str, ...] = ()
+    """Learn from targets of these regimes only (trained, seeded, anchored ...); none: from all."""
     limit: int | None = None
     """Use at most this many targets (for tests)."""
     seed: int = 0
@@ -148,6 +150,8 @@ class EvalConfig:
     """Folder for answers.parquet, results.json and results.md."""
     split: str = "test"
     """Split of the zoo: test (unseen functions) or structure (unseen structures)."""
+    regimes: tuple[str, ...] = ()
+    """Test on targets of these regimes only; none: on all."""
     limit: int = 200
     """Targets at most."""
     questions_per_target: int = 4

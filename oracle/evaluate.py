@@ -119,7 +119,9 @@ def evaluate(config: EvalConfig) -> Report:
     """Measure an oracle on a zoo's split; answers.parquet, results.json and results.md go to `config.out` if given."""
     torch.set_num_threads(config.threads)
     oracle, zoo = WeightOracle.from_pretrained(config.oracle), Zoo.open(config.zoo)
-    examples = load_examples(zoo, oracle.reader, split=config.split, limit=config.limit, seed=config.seed)
+    examples = load_examples(
+        zoo, oracle.reader, split=config.split, limit=config.limit, seed=config.seed, regimes=config.regimes
+    )
     report = examine(oracle, examples, [zoo.target(e.id) for e in examples], config.seed, config.questions_per_target)
     if config.out is not None:
         write_report(report, config, {"oracle": oracle.facts.get("zoo"), "zoo": zoo.content_hash()})

@@ -25,6 +25,8 @@ ENOUGH = 0.97
 """Accuracy that a target must have reached in every regime for its program to be in the study."""
 SMOKE_SIZE = 0.08
 """Of the zoo under --smoke, where any accuracy is enough."""
+SMOKE_STEPS = 30
+"""Updates of a network under --smoke."""
 
 
 def study(config: RegimesStudyConfig) -> str:
@@ -49,8 +51,12 @@ def _zoo(config: RegimesStudyConfig) -> Zoo:
     """The zoo that was asked for, or `legible` built in the study's folder."""
     if config.zoo is not None:
         return Zoo.open(config.zoo)
-    size = SMOKE_SIZE if config.smoke else config.size
-    build(replace(named_spec("legible"), seed=config.seed, size=size), config.out / "zoo", workers=config.workers)
+    spec = replace(named_spec("legible"), seed=config.seed, size=config.size)
+    if config.smoke:
+        assert spec.legible is not None
+        hasty = replace(spec.legible, training=replace(spec.legible.training, steps=SMOKE_STEPS))
+        spec = replace(spec, size=SMOKE_SIZE, legible=hasty)
+    build(spec, config.out / "zoo", workers=config.workers)
     return Zoo.open(config.out / "zoo")
 
 

@@ -17,6 +17,7 @@ from oracle.questions import Subject
 from oracle.reader import Reader
 from oracle.symmetry import random_gauge
 from tracr_tasks import format_value, sample_program
+from tracr_tasks.errors import InputError
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.sampling import sample_flowchart
@@ -115,14 +116,24 @@ def load_examples(
     limit: int | None = None,
     seed: int = 0,
     gauge: bool = True,
+    regimes: Sequence[str] = (),
 ) -> list[Example]:
-    """Targets of a zoo (of one split, if named) as examples, in its order; a seeded sample of it under a limit.
+    """Targets of a zoo (of one split and of some regimes, if named) as examples, in its order; a seeded sample of them
+    under a limit.
 
     Each is read in a random gauge of its own: in float32 a changed basis costs the steep weights of compiled programs
     some precision, and an oracle that never met that would trust what a stranger's basis does not keep.
     Answers about histories are evened out over all of them (`history_questions.prepared`).
+
+    Raises:
+        InputError: the split has no targets of these regimes.
     """
-    rows = list(zoo.rows(split=split))
+    rows = [row for row in zoo.rows(split=split) if not regimes or row.regime in regimes]
+    if regimes and not rows:
+        there = sorted({row.regime for row in zoo.rows(split=split)})
+        raise InputError(
+            f"no targets of {', '.join(regimes)} in the zoo's split '{split}', which has {', '.join(there)}"
+        )
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
     bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=True if len(rows) < 500 else None)

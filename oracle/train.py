@@ -69,8 +69,10 @@ def train_as(config: TrainConfig, team: Team) -> None:
         oracle = WeightOracle.from_pretrained(config.start, trainable=True)
     oracle.to(best_device())
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
-    examples = load_examples(zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed)
-    watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed)
+    examples = load_examples(
+        zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
+    )
+    watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
     oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, team)

@@ -154,3 +154,12 @@ def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> No
 def test_a_reader_to_whom_order_matters_is_given_pooled_tokens(base: Path) -> None:
     with pytest.raises(InputError, match="pool_always = False, expected True"):
         new_oracle(str(base), SMALL, 4, 8.0, 0)
+
+
+def test_some_regimes_alone_can_be_tested_on(folder: Path, zoo: Zoo) -> None:
+    config = EvalConfig(zoo.directory, folder, split="train", limit=8, threads=1, regimes=("trained",))
+    assert {row.target.split("-")[0] for row in evaluate(config).rows} == {"trained"}
+    with pytest.raises(
+        InputError, match="no targets of seeded in the zoo's split 'train', which has compiled, trained"
+    ):
+        evaluate(replace(config, regimes=("seeded",)))
