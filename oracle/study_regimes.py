@@ -23,7 +23,7 @@ from zoo.store import Zoo
 
 ENOUGH = 0.97
 """Accuracy that a target must have reached in every regime for its program to be in the study."""
-SMOKE_SIZE = 0.08
+SMOKE_SIZE = 0.067
 """Of the zoo under --smoke, where any accuracy is enough."""
 SMOKE_STEPS = 30
 """Updates of a network under --smoke."""
@@ -56,6 +56,7 @@ def _zoo(config: RegimesStudyConfig) -> Zoo:
         assert spec.legible is not None
         hasty = replace(spec.legible, training=replace(spec.legible.training, steps=SMOKE_STEPS))
         spec = replace(spec, size=SMOKE_SIZE, legible=hasty)
+        spec = replace(spec, compiled=0, permuted=0, anchored=0, seeded_anchored=0)
     build(spec, config.out / "zoo", workers=config.workers)
     return Zoo.open(config.out / "zoo")
 
