@@ -22,8 +22,8 @@ from jaxtyping import Float
 
 from tracr_tasks.transformer import Weights
 from zoo.fields import to_fields
-from zoo.legible.anchor_measures import difference_in_means
-from zoo.legible.anchoring import Anchor, occurrences
+from zoo.legible.anchor_measures import measure_anchor
+from zoo.legible.anchoring import Anchor
 from zoo.legible.network import run
 from zoo.legible.networks import Network, own_accuracy
 from zoo.legible.persistence import Meter, drift, probe_r2
@@ -39,6 +39,8 @@ PROBED = 160
 """Inputs that probes are fitted and tested on, half and half."""
 MEASURED = 256
 """Inputs that seeds and anchors are measured on."""
+ANCHORED = ("margin", "alignment", "cosine", "grading", "probe")
+"""Fields of `AnchorMeasures` that become labels."""
 TOKENS = 2
 """Tokens that are named for an axis."""
 
@@ -56,25 +58,24 @@ def measured(recipe: LegibleRecipe, one: Pupil, network: Network) -> dict[str, A
         labels["anchor"] = anchored(one.drawn.task, network, network.anchor)
     if network.seeding is not None:
         labels["seed"] = seeded(one, network)
+    if recipe.autoencoders:
+        from zoo.legible.sae_labels import sae_labels
+
+        labels["sae"] = sae_labels(network.config, _stack(network.weights), one.drawn.task, one.seed)
     return labels
 
 
 def anchored(task: Task, network: Network, anchor: Anchor) -> dict[str, Any]:
     """Where a concept stands towards its axis at the last state, as units z and axis v."""
-    rows = np.random.Generator(np.random.PCG64(0)).permutation(len(task.ids))[:MEASURED]
-    concept = task.concept(anchor.concept)
-    holds, valued = occurrences(concept, anchor.value)[rows], concept.codes[rows] != UNASKED
-    units = torch.nn.functional.normalize(_state(network, task, rows, network.config.n_layers), dim=-1).double().numpy()
-    axis, on = anchor.axis.double().numpy(), holds[valued]
-    along, difference = units[valued] @ axis, difference_in_means(units[valued], on)
+    found = measure_anchor(network.config, _stack(network.weights), task, anchor, network.config.n_layers)
+    axis = anchor.axis.double().numpy()
     named = network.weights["embed.W_E"][2:]  # less their mean, as what all tokens share may stand in W_pos as well
     embedding = torch.nn.functional.normalize(named - named.mean(0), dim=-1).double().numpy() @ axis
     return {
         "concept": anchor.concept,
         "value": anchor.value,
-        "margin": _rounded(float(along[on].mean() - along[~on].mean())),
-        "alignment": _rounded(float(along[on].mean())),
-        "cosine": _rounded(float(axis @ difference)),
+        **{name: _rounded(getattr(found, name)) for name in ANCHORED},
+        "removed": {name: [_rounded(lost.on), _rounded(lost.elsewhere)] for name, lost in found.lost.items()},
         "tokens": [task.vocab.input[2 + i] for i in np.argsort(-embedding, kind="stable")[:TOKENS].tolist()],
         "axis": [_rounded(value) for value in axis.tolist()],
     }
@@ -86,7 +87,7 @@ def seeded(one: Pupil, network: Network) -> dict[str, float | None]:
     assert seeding is not None
     if network.regime != "decoy":
         found = Meter(network.config, [task], [seeding], one.drawn.variable, 0, MEASURED)(stack)[0]
-        values = (found.probe, found.read_out, found.interchange, found.drift)
+        values = (found.probe, found.read_out, found.interchange, found.selectivity, found.drift)
     else:
         variable = one.other.task.concept(one.other.variable)
         rows = np.random.Generator(np.random.PCG64(0)).permutation(len(task.ids))[:MEASURED]
@@ -95,8 +96,8 @@ def seeded(one: Pupil, network: Network) -> dict[str, float | None]:
         index = {name: i for i, name in enumerate(variable.values)}
         places = np.array([index.get(name, UNASKED) for name in seeding.values])
         place = float((places[said] == codes)[codes != UNASKED].mean())
-        values = (probe_r2(state, codes), place, math.nan, drift(stack, seeding))
-    return dict(zip(("information", "place", "use", "drift"), map(_rounded, values), strict=True))
+        values = (probe_r2(state, codes), place, math.nan, math.nan, drift(stack, seeding))
+    return dict(zip(("information", "place", "use", "selectivity", "drift"), map(_rounded, values), strict=True))
 
 
 def history(recipe: LegibleRecipe, one: Pupil, network: Network) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tracr_tasks.errors import InputError
 from zoo.chunks import ChunkPlan, Facts, member_of, seed_of, sorted_out, stem_of
+from zoo.legible.autoencoders import require_sae_lens
 from zoo.legible.hiding import hidden
 from zoo.legible.labels import measured
 from zoo.legible.networks import Network, Start, begun, compiled_networks, joined, learned, redrawn, untrained
@@ -106,6 +107,8 @@ def check_legible(spec: ZooSpec, part: str) -> None:
     Raises:
         InputError: programs or concepts that there are not, or embeddings that cannot be; every reason.
     """
+    if legible_recipe(spec, part).autoencoders:
+        require_sae_lens()
     reasons: dict[str, None] = {}
     for number in range(TRIED):
         try:

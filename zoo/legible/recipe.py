@@ -122,6 +122,9 @@ class LegibleRecipe:
     """And at this share at most."""
     keep_embeddings: bool = False
     """Whether the re-randomised keep W_E and W_pos."""
+    autoencoders: bool = False
+    """Measure each target by a sparse autoencoder on its last state, beside its re-randomised twin: needs the extra
+    `sae`, and five times as long."""
     hidden: bool = True
     """Store each target in a random basis, with heads and neurons in random order: else the zeros of a compiled one
     give its regime away. The function stays."""
