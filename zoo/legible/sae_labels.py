@@ -9,10 +9,9 @@ import torch
 
 from tracr_tasks.transformer import TargetConfig
 from zoo.legible.autoencoders import AutoencoderConfig, train_autoencoder
-from zoo.legible.coverage import coverage
 from zoo.legible.network import run
 from zoo.legible.rerandomise import rerandomised
-from zoo.legible.sae_metrics import ENTROPY, cross_entropy_recovered, reconstruction_metrics, token_entropy
+from zoo.legible.sae_findings import by_group, findings, points_of
 from zoo.legible.tasks import Task
 from zoo.stack import Params
 
@@ -41,30 +40,15 @@ def sae_labels(config: TargetConfig, params: Params, task: Task, seed: int) -> d
     return {name: _rounded(values) for name, values in (("own", found), ("twin", other), ("above_twin", above))}
 
 
-@torch.no_grad()
-def _last_state(config: TargetConfig, params: Params, task: Task) -> torch.Tensor:
-    return run(config, params, torch.from_numpy(task.ids)[None]).states[-1][0]
-
-
 def _measured(config: TargetConfig, params: Params, task: Task, seed: int) -> dict[str, float]:
-    """Latents are chosen on the inputs trained on, all else is of the others."""
+    """Of an autoencoder that is trained on one half of the inputs."""
     order = np.random.Generator(np.random.PCG64([seed, STREAM])).permutation(len(task.ids))
-    seen, test = order[: len(order) // 2], order[len(order) // 2 :]
-    state = _last_state(config, params, task)
-    points = {half: state[rows][:, 1:].flatten(0, 1) for half, rows in (("seen", seen), ("test", test))}
-    autoencoder = train_autoencoder(points["seen"], OPTIONS, seed)
-    chosen, tested = (autoencoder.encode(points[half]) for half in ("seen", "test"))
-    found = reconstruction_metrics(autoencoder, points["test"], tested)
-    found[ENTROPY] = token_entropy(tested, task.ids[test][:, 1:].ravel())
-    answers = torch.from_numpy(task.answers[test])
-    found["ce_recovered"] = cross_entropy_recovered(config, params, config.n_layers, autoencoder, state[test], answers)
-    covered = {
-        concept.name: coverage(chosen, concept.codes[seen][:, 1:].ravel(), tested, concept.codes[test][:, 1:].ravel())
-        for concept in task.concepts
-    }
-    for group, computed in (("input", False), ("computed", True)):
-        found[f"coverage_{group}"] = float(np.mean([covered[c.name] for c in task.concepts if c.computed == computed]))
-    return found
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    with torch.no_grad():
+        state = run(config, params, torch.from_numpy(task.ids)[None]).states[-1][0]
+    autoencoder = train_autoencoder(points_of(state, halves[0]), OPTIONS, seed)
+    found, covered = findings(config, params, task, config.n_layers, state, autoencoder, *halves)
+    return found | by_group(task, covered)
 
 
 def _rounded(values: dict[str, float]) -> Found:

@@ -140,6 +140,7 @@ class Source:
         seen: set[str] = set()
 
         def read(name: str, *shape: int) -> Float[Tensor, "..."]:
+            """Note that a tensor was asked for, and give an empty one of the shape that it must have."""
             stored = self._stored(name)
             if stored not in self._checkpoint.shapes:
                 raise TargetError(

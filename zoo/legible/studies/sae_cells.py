@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from tracr_tasks import TargetConfig
-from zoo.legible.autoencoders import Autoencoder, AutoencoderConfig, Kind, Latents, Points, train_autoencoder
-from zoo.legible.coverage import coverage
+from zoo.legible.autoencoders import Autoencoder, AutoencoderConfig, Kind, train_autoencoder
 from zoo.legible.initial import Family, initial_params
-from zoo.legible.sae_metrics import ENTROPY, cross_entropy_recovered, reconstruction_metrics, token_entropy
+from zoo.legible.sae_findings import by_group, findings, points_of
 from zoo.legible.studies.sae_networks import (
     INITIAL,
     VARIANTS,
     Learned,
-    Place,
     Variant,
     config_of,
     learned,
@@ -61,7 +59,7 @@ def measure(cell: Cell) -> list[dict[str, Any]]:
     for labels, variant in _variants(cell, what, config):
         for kind, number in cell.sites:
             options = AutoencoderConfig(**(vars(cell.autoencoder) | {"kind": kind}))
-            autoencoder = train_autoencoder(_points(variant.states[number], halves[0]), options, cell.seed)
+            autoencoder = train_autoencoder(points_of(variant.states[number], halves[0]), options, cell.seed)
             found = _metrics(config, what, variant, number, autoencoder, [half[: cell.measured] for half in halves])
             rows.append(facts | labels | {"kind": kind, "state": number, "accuracy": variant.accuracy} | found)
     return rows
@@ -89,11 +87,6 @@ def _halves(n_inputs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: n_inputs // 2], order[n_inputs // 2 :]
 
 
-def _points(state: Place, inputs: np.ndarray) -> Points:
-    """A state after BOS on some inputs."""
-    return state[inputs][:, 1:].flatten(0, 1)
-
-
 def _metrics(
     config: TargetConfig,
     what: Learned,
@@ -103,31 +96,8 @@ def _metrics(
     inputs: Sequence[np.ndarray],
 ) -> dict[str, float | None]:
     """Of an autoencoder at one site: latents are chosen on the first inputs, all else is of the second."""
-    state, task, (choose, test) = variant.states[number], what.task, inputs
-    chosen, tested = autoencoder.encode(_points(state, choose)), autoencoder.encode(_points(state, test))
-    found = reconstruction_metrics(autoencoder, _points(state, test), tested)
-    found[ENTROPY] = token_entropy(tested, task.ids[test][:, 1:].ravel())
-    found["ce_recovered"] = float("nan")
-    if variant.params is not None:
-        answers = torch.from_numpy(task.answers[test])
-        found["ce_recovered"] = cross_entropy_recovered(
-            config, variant.params, number, autoencoder, state[test], answers
-        )
-    found |= _coverages(what, chosen, tested, choose, test)
-    return {name: None if np.isnan(value) else value for name, value in found.items()}
-
-
-def _coverages(
-    what: Learned, chosen: Latents, tested: Latents, choose: np.ndarray, test: np.ndarray
-) -> dict[str, float]:
-    """Of each variable of the program, and of the inputs and the computed ones together."""
-    concepts = what.task.concepts
-    by_name = {
-        concept.name: coverage(chosen, concept.codes[choose][:, 1:].ravel(), tested, concept.codes[test][:, 1:].ravel())
-        for concept in concepts
-    }
+    state = variant.states[number]
+    found, covered = findings(config, variant.params, what.task, number, state, autoencoder, *inputs)
     names = {"tokens": "tokens", "indices": "indices", "inner": what.inner, "out": "out"}
-    out = {f"coverage_{column}": by_name[name] for column, name in names.items()}
-    for group, computed in (("input", False), ("computed", True)):
-        out[f"coverage_{group}"] = float(np.mean([by_name[c.name] for c in concepts if c.computed == computed]))
-    return out
+    found |= {f"coverage_{column}": covered[name] for column, name in names.items()} | by_group(what.task, covered)
+    return {name: None if np.isnan(value) else value for name, value in found.items()}
