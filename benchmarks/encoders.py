@@ -14,8 +14,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +25,14 @@ import tyro
 from torch import nn
 from tqdm import tqdm
 
+from oracle.base import budget_left
 from oracle.batch import WeightBatch, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
 from oracle.neutral import fold
+from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
 from oracle.subjects import Example, batches_of, relabel
 from oracle.symmetry import random_gauge
@@ -42,8 +45,10 @@ class BenchConfig:
 
     zoo: Path
     """Folder of the zoo."""
-    kind: Literal["flowchart", "rasp"] = "flowchart"
-    """Programs to write."""
+    kind: Literal["flowchart", "rasp", "all"] = "flowchart"
+    """Programs to write; all: flowcharts, RASP programs, and "no program" of untrained targets."""
+    start: Path | None = None
+    """Go on with this trained decoder (its sizes are kept), in place of a new one."""
     encoder: str = "channels"
     """One of oracle.rivals.ENCODERS."""
     relabel: bool = True
@@ -56,6 +61,8 @@ class BenchConfig:
     """Training targets, a seeded sample of split train."""
     steps: int = 3_000
     """Training steps."""
+    minutes: float | None = None
+    """Stop after so many minutes in place of the steps; the learning rate falls with the time."""
     batch: int = 64
     """Targets a step."""
     lr: float = 1e-3
@@ -85,7 +92,7 @@ class BenchConfig:
 def load(config: BenchConfig, zoo: Zoo, split: str, limit: int, gauge: bool) -> list[Example]:
     """A seeded sample of a split's targets as examples that know nothing of a reader; too long texts are left out."""
     codec, longest = TextCodec(), config.decoder.max_len - 1
-    rows = zoo.rows(split=split, kind=config.kind)
+    rows = zoo.rows(split=split, kind=None if config.kind == "all" else config.kind)
     fitting = [row for row in rows if len(codec.encode(row.text)) <= longest]
     if len(fitting) < len(rows):
         print(f"{split}: {len(rows) - len(fitting)} of {len(rows)} texts are too long, left out", file=sys.stderr)
@@ -103,7 +110,8 @@ def example(zoo: Zoo, id: str, codec: TextCodec, gauge_seed: int | None) -> Exam
     if gauge_seed is not None:
         weights = random_gauge(target.config, weights, gauge_seed)
     labels = codec.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-    subject = Subject(row.kind, row.regime, program.text(), program, inputs=(), outputs=())
+    text = NO_PROGRAM if program is None else program.text()
+    subject = Subject(row.kind, row.regime, text, program, inputs=(), outputs=())
     return Example(id, fold(target.config, weights), labels, subject)
 
 
@@ -134,9 +142,19 @@ def measure(model: WeightDecoder, examples: Sequence[Example], config: BenchConf
     }
 
 
-def learning_rate(config: BenchConfig, step: int) -> float:
-    """Linear warm-up to the peak, then linear to zero at the last step; `step` counts from 0."""
-    return config.lr * min(1.0, (step + 1) / config.warm_up) * (1 - step / config.steps)
+def by_kind(splits: dict[str, list[Example]]) -> dict[str, list[Example]]:
+    """Examples of each split and kind of program; a split of one kind keeps its name."""
+    found: dict[str, list[Example]] = {}
+    for split, examples in splits.items():
+        kinds = sorted({e.subject.kind for e in examples})
+        for kind in kinds:
+            found[split if len(kinds) == 1 else f"{split} {kind}"] = [e for e in examples if e.subject.kind == kind]
+    return found
+
+
+def learning_rate(config: BenchConfig, step: int, left: float) -> float:
+    """Linear warm-up to the peak, then linear to zero with the share of the budget that is `left`."""
+    return config.lr * min(1.0, (step + 1) / config.warm_up) * left
 
 
 def show(step: int, seconds: float, results: dict[str, dict[str, float]]) -> None:
@@ -147,32 +165,48 @@ def show(step: int, seconds: float, results: dict[str, dict[str, float]]) -> Non
     print(" | ".join(parts), flush=True)
 
 
-def train(model: WeightDecoder, splits: dict[str, list[Example]], config: BenchConfig) -> list[dict[str, Any]]:
-    """Train on the split train; every evaluation's step, seconds a step and results."""
+def train(
+    model: WeightDecoder,
+    splits: dict[str, list[Example]],
+    config: BenchConfig,
+    keep: Callable[[list[dict[str, Any]]], None],
+) -> list[dict[str, Any]]:
+    """Train on the split train; every evaluation's step, seconds a step and results, which `keep` is given too."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
     rng = random.Random(config.seed)
     batches = batches_of(splits["train"], config.batch, rng)
-    tested = splits | {"train": splits["train"][: config.eval_train]}
-    history, seconds, last = list[dict[str, Any]](), 0.0, 0
-    for step in range(config.steps):
+    tested = by_kind(splits | {"train": splits["train"][: config.eval_train]})
+    history, seconds, last, start = list[dict[str, Any]](), 0.0, 0, time.monotonic()
+    budget = budget_left(config.minutes or 0.0, None if config.minutes else config.steps)
+    for step in count():
+        if (left := budget(step, (time.monotonic() - start) / 60)) <= 0:
+            break
         began = time.perf_counter()
         chosen = [relabel(e, rng) if config.relabel else e for e in next(batches)]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, step, left)
         loss = model.loss(collated(chosen, config.device), [e.subject.text for e in chosen]).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         seconds += time.perf_counter() - began
-        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
+        if (step + 1) % config.eval_every == 0 or budget(step + 1, (time.monotonic() - start) / 60) <= 0:
             results = {split: measure(model.eval(), examples, config) for split, examples in tested.items()}
             model.train()
             per_step = seconds / (step + 1 - last)
             history.append({"step": step + 1, "seconds_per_step": per_step, "results": results})
             show(step + 1, per_step, results)
+            keep(history)
             seconds, last = 0.0, step + 1
     return history
+
+
+def new_model(config: BenchConfig) -> WeightDecoder:
+    """The decoder that training starts from."""
+    if config.start is not None:
+        return Decompiler.from_pretrained(config.start).decoder
+    return new_decoder(config.encoder, config.weights, config.decoder)
 
 
 def append(path: Path, run: dict[str, Any]) -> None:
@@ -188,7 +222,7 @@ def row(config: BenchConfig, history: Sequence[dict[str, Any]], parameters: int)
     for r in results.values():
         cells.append(" / ".join(f"{100 * r[k]:.1f}" for k in ("exact", "equivalent", "agreement")))
     gauges = f"{'random' if config.gauge_train else 'own'} / {'random' if config.gauge_test else 'own'}"
-    facts = [config.encoder, f"{parameters:,}", "yes" if config.relabel else "no", gauges, f"{config.steps}"]
+    facts = [config.encoder, f"{parameters:,}", "yes" if config.relabel else "no", gauges, f"{history[-1]['step']}"]
     names = ["encoder", "parameters", "relabelled", "gauge train / test", "steps", "s/step", *results]
     lines = [names, ["---"] * len(names), [*facts, f"{history[-1]['seconds_per_step']:.3f}", *cells]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -206,15 +240,20 @@ def main(config: BenchConfig) -> None:
         "train": load(config, zoo, "train", config.targets, config.gauge_train),
     }
     splits = {name: examples for name, examples in splits.items() if examples}
-    model = new_decoder(config.encoder, config.weights, config.decoder).to(config.device)
+    model = new_model(config).to(config.device).train()
     parameters = sum(p.numel() for p in model.encoder.parameters())
     sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
     print(f"{config.encoder}: {parameters:,} parameters, {len(model.codec)} pieces; {sizes}", flush=True)
-    history = train(model, splits, config)
-    plain = asdict(replace(config, zoo=str(config.zoo), out=str(config.out), save=str(config.save)))  # type: ignore[arg-type]
-    if config.save is not None:
-        facts = facts_of(config.encoder, config.weights, config.decoder, run=plain, results=history[-1]["results"])
-        Decompiler(model, facts).save_pretrained(config.save)
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+
+    def keep(history: list[dict[str, Any]]) -> None:
+        if config.save is not None:
+            sizes = model.encoder.config, model.config
+            facts = facts_of(config.encoder, *sizes, run=plain, results=history[-1]["results"])
+            Decompiler(model, facts).save_pretrained(config.save)
+            model.train()
+
+    history = train(model, splits, config, keep)
     if config.out is not None:
         append(config.out, {"config": plain, "encoder_parameters": parameters, "history": history})
     print("\nexact / equivalent / agreement in %\n\n" + row(config, history, parameters))

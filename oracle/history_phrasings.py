@@ -1,8 +1,8 @@
 """How questions about a target's history and measured labels are phrased (phrasings.py says how the lists are used).
 
 `history` stands in for `regime` where a target has one of more than three histories. {variable} is a variable of the
-program by its definition, with a layer; {options} is a list to choose from. Layer 0 is the stream after the embedding,
-layer l the stream after block l.
+program by its definition, with a layer; {options} is a list to choose from; {measure} is what was measured of a seed.
+Layer 0 is the stream after the embedding, layer l the stream after block l.
 """
 
 from __future__ import annotations
@@ -115,6 +115,24 @@ HISTORY_PHRASINGS: dict[str, tuple[str, ...]] = {
         "Which of these programs was seeded into the model? {options}",
         "Choose the seed of the model. {options}",
         "The model was seeded with one of these. Which program? {options}",
+    ),
+    "seed lost": (
+        "Was half of the seed's {measure} lost in training?",
+        "Did training take half of the seed's {measure}?",
+        "Did training take half of the {measure} of the seed?",
+        "Was half of the {measure} of the seed lost?",
+        "Is half of the seed's {measure} gone?",
+        "Is half of the {measure} of the seed gone?",
+        "Did the seed lose half of its {measure}?",
+        "Did the seed lose half of its {measure} in training?",
+        "Has the seed lost half of its {measure}?",
+        "Has training taken half of the seed's {measure}?",
+        "Is it true that half of the seed's {measure} was lost?",
+        "Is it true that the seed lost half of its {measure}?",
+        "Has half of the seed's {measure} gone in training?",
+        "Has half of the {measure} of the seed gone?",
+        "Is it true that half of the {measure} of the seed is gone?",
+        "Has training taken half of the {measure} of the seed?",
     ),
     "ever trained": (
         "Is the model trained at all?",

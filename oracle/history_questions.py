@@ -3,6 +3,7 @@
     history        which regime it is of
     ever trained   yes or no; nothing is asked of compiled targets, which work without training
     seeded         yes or no; a permuted seed holds no program: no
+    seed lost      yes or no: whether training took half of what was first measured of a seed (`SEED_MEASURES`)
     seed           which of four programs a seeded target was seeded with; the others are seeds of other targets
     anchored       yes or no; nothing is asked of an anchor that does not hold its concept
     anchor         which of up to four tokens points most along the anchored concept
@@ -43,12 +44,16 @@ INPUTS = ("tokens", "indices")
 """Concepts that are there from the start: no probe is asked about them."""
 MAX_DEFINITION = 240
 """Characters of a variable's definition, at most."""
+SEED_MEASURES = {"information": "information", "place": "code", "use": "use"}
+"""What is measured of a seed (`zoo.legible.seed_curves`), and what questions call it."""
+LEAST_SEED = 0.5
+"""Of a seed's first measure: where there was less, nothing is asked about its loss."""
 LEAST_MARGIN = 0.3
 """Of an anchored concept's states along the axis: the pilots saw 0.53 to 0.78, and 0.11 without an anchor."""
 N_CHOICES = 4
 LETTERS = "ABCD"
-ASKED, SEEDS, PROBED = "asked", "other seeds", "probed"
-"""Labels that `prepared` adds: families to be asked, texts of other targets' seeds, layer and answer of `probe`."""
+ASKED, SEEDS, PICKED = "asked", "other seeds", "picked"
+"""Labels that `prepared` adds: families to be asked, texts of other targets' seeds, and by family the option asked."""
 Option = tuple[str, str]
 """A group, within which answers are evened out, and an answer."""
 
@@ -101,9 +106,14 @@ def _cells(subject: Subject) -> dict[Option, list[str]]:
     return out
 
 
+def _picked(subject: Subject, family: str, options: Sequence[Option]) -> list[Option]:
+    """The options of a family, or the one that `prepared` has picked."""
+    pick = subject.labels.get(PICKED, {}).get(family)
+    return [option for option in options if pick is None or list(option) == pick]
+
+
 def _probe_options(subject: Subject) -> list[Option]:
-    cells = list(_cells(subject))
-    return [cell for cell in cells if list(cell) == subject.labels.get(PROBED, list(cell))]
+    return _picked(subject, "probe", list(_cells(subject)))
 
 
 def _probe(subject: Subject, rng: random.Random) -> tuple[str, str]:
@@ -122,6 +132,21 @@ def _trained_options(subject: Subject) -> list[Option]:
 
 def _seeded_options(subject: Subject) -> list[Option]:
     return [("", _yes(subject.regime in SEEDED))]
+
+
+def _lost_options(subject: Subject) -> list[Option]:
+    """Measures of a seed by name, and whether half of each was lost on the way."""
+    label = subject.labels.get("seed", {}) if subject.regime in SEEDED else {}
+    found = []
+    for name, said in SEED_MEASURES.items():
+        first = next(iter(label.get("curve", {}).get(name, ())), None)
+        if first is not None and first >= LEAST_SEED:
+            found.append((said, _yes(label["half_life"][name] is not None)))
+    return _picked(subject, "seed lost", found)
+
+
+def _lost(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    return rng.choice(_lost_options(subject))
 
 
 def _anchored_options(subject: Subject) -> list[Option]:
@@ -193,6 +218,7 @@ _OPTIONS: dict[str, Callable[[Subject], list[Option]]] = {
     "history": _history_options,
     "ever trained": _trained_options,
     "seeded": _seeded_options,
+    "seed lost": _lost_options,
     "seed": _seed_options,
     "anchored": _anchored_options,
     "anchor": _anchor_options,
@@ -202,6 +228,8 @@ _OPTIONS: dict[str, Callable[[Subject], list[Option]]] = {
 """By family: the answers that a target may give, each in the group in which it is evened out; none: it is not asked."""
 _CHOICES = ("seed", "anchor")
 """Families whose right option is drawn with the question: nothing to be evened out."""
+_SEVERAL = ("probe", "seed lost")
+"""Families of which a target may have several options; one is picked."""
 
 
 def _of_target(family: str) -> Callable[[Subject, random.Random], tuple[str, str]]:
@@ -213,9 +241,10 @@ HISTORY: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
     "seed": _seed,
     "anchor": _anchor,
     "probe": _probe,
+    "seed lost": _lost,
 }
 """Family -> (detail, truth) of a random question about a subject to which it applies."""
-HISTORY_SLOTS = {"seed": "options", "anchor": "options", "probe": "variable"}
+HISTORY_SLOTS = {"seed": "options", "anchor": "options", "probe": "variable", "seed lost": "measure"}
 """What the detail is called in the phrasings."""
 HISTORY_WEIGHTS: tuple[tuple[str, float], ...] = (
     *((family, 0.5) for family in HISTORY if family != "probe"),
@@ -233,16 +262,16 @@ def prepared(subjects: Sequence[Subject], seed: int) -> list[Subject]:
     out = list(subjects)
     told = [i for i, subject in enumerate(subjects) if "history" in subject.labels]
     asked: dict[int, list[str]] = {i: list(_CHOICES) for i in told}
-    probed: dict[int, Option] = {}
+    picked: dict[int, dict[str, list[str]]] = {i: {} for i in told}
     for family in (family for family in HISTORY if family not in _CHOICES):
         rng = random.Random(f"{seed}/{family}")
         for i, option in zip(told, spread([_OPTIONS[family](subjects[i]) for i in told], rng), strict=True):
             if option is not None:
                 asked[i].append(family)
-                probed |= {i: option} if family == "probe" else {}
+                picked[i] |= {family: list(option)} if family in _SEVERAL else {}
     for i in told:
-        labels = dict(subjects[i].labels) | {ASKED: asked[i], SEEDS: _other_seeds(subjects[i], subjects, seed)}
-        out[i] = replace(subjects[i], labels=labels | ({PROBED: list(probed[i])} if i in probed else {}))
+        added = {ASKED: asked[i], SEEDS: _other_seeds(subjects[i], subjects, seed), PICKED: picked[i]}
+        out[i] = replace(subjects[i], labels=dict(subjects[i].labels) | added)
     return out
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oracle.batch import LabelIds
 from oracle.grade import grade
 from oracle.history_phrasings import HISTORY_PHRASINGS
-from oracle.history_questions import HISTORY, definitions, found_by_probe, prepared, spread
+from oracle.history_questions import HISTORY, SEED_MEASURES, definitions, found_by_probe, prepared, spread
 from oracle.neutral import fold
 from oracle.phrasings import N_TEST_ONLY, PHRASINGS, phrasings
 from oracle.questions import BY_KIND, Subject, ask, draw, families_of, one_of_each
@@ -48,6 +48,10 @@ def labels_of(regime: str, i: int, text: str) -> dict[str, Any]:
     out: dict[str, Any] = {"history": {"seed": "", "options": {}}}
     if regime in ("seeded", "permuted", "decoy", "seeded_anchored"):
         out["history"]["seed"] = SEEDS[i % len(SEEDS)]
+        out["seed"] = {
+            "curve": {name: [rng.choice([0.9, 0.95]), 0.4] for name in SEED_MEASURES},
+            "half_life": {name: rng.choice([None, 30.0]) for name in SEED_MEASURES},
+        }
     if regime in ("anchored", "seeded_anchored"):
         tokens = rng.sample(["0", "1", "2", "3", "4"], 2)
         out["anchor"] = {"concept": "v2", "value": "3", "margin": 0.7, "tokens": tokens}
@@ -115,7 +119,7 @@ def test_the_true_answer_is_graded_right_and_others_wrong() -> None:
     assert set(seen) == set(HISTORY) and min(seen.values()) >= 8, seen
 
 
-@pytest.mark.parametrize("family", [*OF_TARGET, "probe"])
+@pytest.mark.parametrize("family", [*OF_TARGET, "probe", "seed lost"])
 def test_no_answer_is_more_frequent_than_all_others_together(family: str) -> None:
     """One question a target; of `probe`, in each layer, so that the layer does not tell."""
     rng = random.Random(2)
@@ -128,7 +132,7 @@ def test_no_answer_is_more_frequent_than_all_others_together(family: str) -> Non
         assert {question.truth for question in questions} == ANSWERS and len({g for g, _ in groups}) > 2
 
 
-@pytest.mark.parametrize("family", [*OF_TARGET, "probe"])
+@pytest.mark.parametrize("family", [*OF_TARGET, "probe", "seed lost"])
 def test_no_phrasing_tells_the_answer(family: str) -> None:
     rng, counts, total = random.Random(3), Counter[tuple[str, str]](), Counter[str]()
     for _ in range(1500 // len(asked(family))):

@@ -29,6 +29,11 @@ class Asymptote:
     note: str
     """Why there is no fit or no error; empty if there are."""
 
+    @property
+    def told(self) -> float | None:
+        """The value if the points determine it; that of a flat curve is its mean."""
+        return None if self.error is None and self.note != "flat" else self.value
+
 
 @dataclass(frozen=True)
 class Decay:

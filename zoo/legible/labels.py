@@ -7,29 +7,27 @@ probe                       {"L2": {"v2": {"accuracy", "majority", "untrained"}}
                             "untrained" is the same probe's accuracy on the network's initial weights
 anchor                      concept, value, margin, alignment, cosine (see `anchor_measures`, at the last state),
                             axis (in the basis that is stored), tokens: those whose embeddings point most along it
-seed                        information, place, use, drift: what is left of it at its site (see `persistence`); a
-                            decoy's has no use, as its network's program does not have the variable
+seed                        information, place, use, selectivity, drift: what is left of it at its site (see
+                            `seed_curves`); under `seed_curves` of the recipe also curve, half_life, asymptote
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from tracr_tasks.transformer import Weights
 from zoo.fields import to_fields
 from zoo.legible.anchor_measures import measure_anchor
 from zoo.legible.anchoring import Anchor
-from zoo.legible.network import run
 from zoo.legible.networks import Network, own_accuracy
-from zoo.legible.persistence import Meter, drift, probe_r2
 from zoo.legible.probes import probe_labels
 from zoo.legible.recipe import LegibleRecipe
-from zoo.legible.tasks import UNASKED, Task
+from zoo.legible.seed_curves import curve_labels, rounded, seed_meter
+from zoo.legible.tasks import Task
 from zoo.stack import Params
 
 if TYPE_CHECKING:
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 
 PROBED = 160
 """Inputs that probes are fitted and tested on, half and half."""
-MEASURED = 256
-"""Inputs that seeds and anchors are measured on."""
 ANCHORED = ("margin", "alignment", "cosine", "grading", "probe")
 """Fields of `AnchorMeasures` that become labels."""
 TOKENS = 2
@@ -74,30 +70,22 @@ def anchored(task: Task, network: Network, anchor: Anchor) -> dict[str, Any]:
     return {
         "concept": anchor.concept,
         "value": anchor.value,
-        **{name: _rounded(getattr(found, name)) for name in ANCHORED},
-        "removed": {name: [_rounded(lost.on), _rounded(lost.elsewhere)] for name, lost in found.lost.items()},
+        **{name: rounded(getattr(found, name)) for name in ANCHORED},
+        "removed": {name: [rounded(lost.on), rounded(lost.elsewhere)] for name, lost in found.lost.items()},
         "tokens": [task.vocab.input[2 + i] for i in np.argsort(-embedding, kind="stable")[:TOKENS].tolist()],
-        "axis": [_rounded(value) for value in axis.tolist()],
+        "axis": [rounded(value) for value in axis.tolist()],
     }
 
 
-def seeded(one: Pupil, network: Network) -> dict[str, float | None]:
-    """What is left of the seed: whether it can be read, stands where it was put, is used, and how far it moved."""
-    seeding, task, stack = network.seeding, one.drawn.task, _stack(network.weights)
-    assert seeding is not None
-    if network.regime != "decoy":
-        found = Meter(network.config, [task], [seeding], one.drawn.variable, 0, MEASURED)(stack)[0]
-        values = (found.probe, found.read_out, found.interchange, found.selectivity, found.drift)
-    else:
-        variable = one.other.task.concept(one.other.variable)
-        rows = np.random.Generator(np.random.PCG64(0)).permutation(len(task.ids))[:MEASURED]
-        state, codes = _state(network, task, rows, seeding.site), variable.codes[rows]
-        said = (state @ seeding.read_out + seeding.read_out_bias).argmax(-1).numpy()
-        index = {name: i for i, name in enumerate(variable.values)}
-        places = np.array([index.get(name, UNASKED) for name in seeding.values])
-        place = float((places[said] == codes)[codes != UNASKED].mean())
-        values = (probe_r2(state, codes), place, math.nan, math.nan, drift(stack, seeding))
-    return dict(zip(("information", "place", "use", "selectivity", "drift"), map(_rounded, values), strict=True))
+def seeded(one: Pupil, network: Network) -> dict[str, Any]:
+    """What is left of the seed: whether it can be read, stands where it was put, is used, how far it moved; and the
+    curves that led there, if the network was watched."""
+    assert network.seeding is not None
+    end = seed_meter(network.config, one, network.seeding, network.regime)(_stack(network.weights))
+    labels: dict[str, Any] = {name: rounded(value) for name, value in asdict(end).items()}
+    if network.seed_curve and network.record is not None:
+        labels |= curve_labels({**network.seed_curve, network.record.steps: end})
+    return labels
 
 
 def history(recipe: LegibleRecipe, one: Pupil, network: Network) -> dict[str, Any]:
@@ -131,14 +119,3 @@ def probed(one: Pupil, network: Network) -> dict[str, dict[str, dict[str, float]
 def _stack(weights: Weights) -> Params:
     """A stack of one."""
     return {name: tensor[None] for name, tensor in weights.items()}
-
-
-@torch.no_grad()
-def _state(network: Network, task: Task, rows: np.ndarray, number: int) -> Float[torch.Tensor, "input pos d_model"]:
-    """A residual state of a network on some inputs of a task."""
-    return run(network.config, _stack(network.weights), torch.from_numpy(task.ids[rows])[None]).states[number][0]
-
-
-def _rounded(value: float) -> float | None:
-    """To 4 digits; None where it is not a number, which JSON does not have."""
-    return round(value, 4) if math.isfinite(value) else None

@@ -7,8 +7,8 @@ with its own outputs gives, up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +23,7 @@ from zoo.legible.network import member
 from zoo.legible.programs import LegibleProgram, network_config
 from zoo.legible.recipe import ANCHORED, SEEDED, LegibleRecipe
 from zoo.legible.rerandomise import rerandomised
+from zoo.legible.seed_curves import SeedMeasures, SeedMeter, SeedWatch, moments, seed_meter
 from zoo.legible.tasks import Task
 from zoo.legible.trainer import NetworkRecord, accuracy, train_networks
 from zoo.padding import pad_layers
@@ -51,6 +52,8 @@ class Network:
     seeding: Seeding | None = None
     seed_text: str = ""
     """Text of the program that it was seeded with."""
+    seed_curve: Mapping[int, SeedMeasures] = field(default_factory=dict)
+    """What was left of the seed by number of updates; its end is not among them."""
     anchor: Anchor | None = None
 
     def anchor_axis(self) -> Float[Tensor, " d_model"]:
@@ -122,16 +125,27 @@ def _learned(recipe: LegibleRecipe, pupils: Sequence[Pupil], start: Start) -> li
     restraints = [preservation(start.seedings, options)] if start.seedings and options.preserve else []
     penalties = [anchor_penalty(start.anchors, tasks, recipe.training, recipe.anchoring)] if start.anchors else []
     seeds = [one.seed for one in pupils]
+    watch = SeedWatch(_meters(recipe, pupils, start))
     done = train_networks(
         *(start.config, start.params, tasks, seeds, recipe.training),
         rates=rates,
         penalties=penalties,
         restraints=restraints,
+        watch=watch,
+        watch_at=moments(recipe.training.steps) if watch.meters else (),
     )
     return [
-        replace(network, record=record)
-        for network, record in zip(_cut_all(pupils, start, done.params), done.records, strict=True)
+        replace(network, record=record, seed_curve=watch.curve(i, record.steps) if watch.meters else {})
+        for i, (network, record) in enumerate(zip(_cut_all(pupils, start, done.params), done.records, strict=True))
     ]
+
+
+def _meters(recipe: LegibleRecipe, pupils: Sequence[Pupil], start: Start) -> list[SeedMeter]:
+    """What measures the seeds of a stack while it learns; empty if nothing does."""
+    if not (start.seedings and recipe.seed_curves):
+        return []
+    pairs = zip(pupils, start.seedings, strict=True)
+    return [seed_meter(start.config, one, seeding, start.regime) for one, seeding in pairs]
 
 
 def untrained(pupils: Sequence[Pupil], start: Start) -> list[Network]:

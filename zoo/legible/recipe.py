@@ -122,6 +122,8 @@ class LegibleRecipe:
     """And at this share at most."""
     keep_embeddings: bool = False
     """Whether the re-randomised keep W_E and W_pos."""
+    seed_curves: bool = True
+    """Measure what is left of each seed at ten points of its network's training too: half-lives and asymptotes."""
     autoencoders: bool = False
     """Measure each target by a sparse autoencoder on its last state, beside its re-randomised twin: needs the extra
     `sae`, and five times as long."""

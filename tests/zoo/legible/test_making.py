@@ -84,6 +84,13 @@ def test_labels_are_measured(legible: Path) -> None:
             assert (labels["seed"]["use"] is None) == (row.regime == "decoy")
         if row.regime == "permuted":
             assert labels["seed"]["place"] < 0.9
+        if row.regime in SEEDED:
+            found = labels["seed"]
+            assert found["curve"]["steps"] == [0, 10, 11, 13, 15, 17, 20, 23, 26, 30]
+            for name, values in found["curve"].items():
+                assert len(values) == 10 and (name == "steps" or values[-1] == found[name])
+            assert set(found["half_life"]) == set(found["asymptote"]) == {"information", "place", "use"}
+            assert row.regime == "permuted" or found["half_life"]["place"] is None  # it is frozen
         if row.regime == "untrained":
             for concepts in labels["probe"].values():
                 assert all(found["accuracy"] == found["untrained"] for found in concepts.values())

@@ -12,11 +12,11 @@ import torch
 
 from tracr_tasks.errors import InputError
 from zoo.legible.persistence import MEASURES
+from zoo.legible.seed_curves import moments
 from zoo.legible.studies.configs import SeedingStudyConfig
 from zoo.legible.studies.seeding import FIGURE, study
 from zoo.legible.studies.seeding_arms import ARMS, FEWER, FROZEN, NORMED, PAIRS, PLAIN, RANDOM, begun, pair, target
 from zoo.legible.studies.seeding_report import answer, draw_curves, report
-from zoo.legible.studies.seeding_runs import watched
 from zoo.legible.tasks import UNASKED, counterfactual
 
 
@@ -65,10 +65,10 @@ def test_arms_differ_in_what_they_hold_of_the_seed(setting) -> None:
 
 def test_points_of_a_curve_grow_apart() -> None:
     for steps in (1, 12, 600):
-        points = watched(steps)
+        points = moments(steps)
         assert points[0] == 0 and points[-1] == steps and points == sorted(set(points))
-    gaps = np.diff(watched(600))
-    assert len(watched(600)) == 10 and (gaps[1:] >= gaps[1:].min()).all() and gaps[-1] > 10 * gaps[0]
+    gaps = np.diff(moments(600))
+    assert len(moments(600)) == 10 and (gaps[1:] >= gaps[1:].min()).all() and gaps[-1] > 10 * gaps[0]
 
 
 def test_the_report_says_what_the_rows_say() -> None:

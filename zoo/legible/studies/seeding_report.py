@@ -145,7 +145,7 @@ def _decays(rows: Rows, arm: str) -> list[str]:
         curves = [_decay(rows, arm, measure, run) for run in sorted({(row["pair"], row["seed"]) for row in rows})]
         out.append(_half_lives([curve.half_life for curve in curves]))
         laws: tuple[Callable[[Decay], Asymptote], ...] = (lambda c: c.exponential, lambda c: c.power_law)
-        out += [_cell([_end_of(law(curve)) for curve in curves]) for law in laws]
+        out += [_cell([law(curve).told for curve in curves]) for law in laws]
     return out
 
 
@@ -160,11 +160,6 @@ def _half_lives(values: Sequence[float | None]) -> str:
     if never == len(values):
         return "never"
     return summary(values).text(0) + (f"; never in {never} of {len(values)}" if never else "")
-
-
-def _end_of(asymptote: Asymptote) -> float | None:
-    """An asymptote that the points determine; one of a flat curve is its mean."""
-    return None if asymptote.error is None and asymptote.note != "flat" else asymptote.value
 
 
 def _curve(rows: Rows, arm: str, measure: str) -> tuple[list[int], list[float]]:

@@ -11,13 +11,12 @@ import numpy as np
 from zoo.legible.embedding import preservation, rates_of
 from zoo.legible.network import stacked
 from zoo.legible.persistence import MEASURES, Meter, Persistence, persistence
+from zoo.legible.seed_curves import moments
 from zoo.legible.studies.configs import SeedingStudyConfig
 from zoo.legible.studies.seeding_arms import ARMS, FROZEN, RANDOM, Setting, begun, pair, target
 from zoo.legible.trainer import NetworkRecord, NetworkTraining, train_networks
 from zoo.stack import Params
 
-POINTS = 10
-"""Of a curve."""
 Rows = list[dict[str, Any]]
 
 
@@ -29,12 +28,6 @@ class Job:
     pair: str
     setting: Setting
     seed: int
-
-
-def watched(steps: int) -> list[int]:
-    """Numbers of updates at which networks are measured: 0, then ever further apart."""
-    later = np.geomspace(min(10, steps), steps, POINTS - 1).round().astype(int)
-    return sorted({0, *later.tolist()})
 
 
 def run_job(job: Job) -> Rows:
@@ -66,7 +59,7 @@ def run_job(job: Job) -> Rows:
         rates=rates_of(seedings, options),
         restraints=[preservation(seedings, options)],
         watch=watch,
-        watch_at=watched(job.config.steps),
+        watch_at=moments(job.config.steps),
     )
     return _rows(job, trained.records, points)
 
