@@ -81,5 +81,5 @@ class RegimesStudyConfig(StudyConfig):
 
     zoo: Path | None = None
     """Folder of a zoo with regimes, in place of the spec `legible`, which is built in the study's folder."""
-    size: float = 0.5
+    size: float = 0.4
     """Multiplies the numbers of targets of `legible`."""
