@@ -31,13 +31,15 @@ class AnchorOptions:
     """Weight of the mean of (z_i.z_j)^100 over pairs of states at positions where the concept has any value."""
     states: tuple[int, ...] = ()
     """Residual states that are pulled: 0 after the embedding, l after block l - 1; none: the last."""
+    begin: float = 0.0
+    """Share of the training before which no penalty is there: what a network has to find first may then be found."""
     until: float = 1.0
     """Share of the training by whose end the pull has gone to 0, linearly from the first step; 1: it stays."""
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {"strength": (0, 1_000), "label_rate": (1e-6, 1)}
         bounds |= {"label_noise": (0, 1), "anti_subspace": (0, 1_000), "anti_anchor": (0, 1_000)}
-        bounds |= {"separate": (0, 1_000), "until": (1e-3, 1)}
+        bounds |= {"separate": (0, 1_000), "begin": (0, 0.999), "until": (1e-3, 1)}
         for field, (low, high) in bounds.items():
             if not low <= (value := getattr(self, field)) <= high:
                 raise InputError(f"anchor: {field} = {value!r}, expected {low} to {high}")
@@ -45,6 +47,8 @@ class AnchorOptions:
             raise InputError(f"anchor: span = {self.span!r}, expected position or sequence")
         if min(self.states, default=0) < 0 or len(set(self.states)) < len(self.states):
             raise InputError(f"anchor: states = {self.states!r}, expected different numbers from 0")
+        if self.begin >= self.until:
+            raise InputError(f"anchor: begin = {self.begin!r}, expected less than until = {self.until!r}")
 
     @property
     def idle(self) -> bool:

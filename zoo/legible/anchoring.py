@@ -130,6 +130,7 @@ class _Pull:
         self.crowd = torch.from_numpy(np.stack([_crowd(anchor, task, training.batch) for anchor, task in pairs]))
         names = ("strength", "anti_subspace", "anti_anchor", "separate")
         self.weights = {name: torch.tensor([getattr(each, name) for each in options]) for name in names}
+        self.begin = torch.tensor([each.begin for each in options])
         self.until = torch.tensor([each.until for each in options])
 
     def __call__(self, trace: Trace, batch: Batch) -> Float[Tensor, " model"]:
@@ -138,7 +139,7 @@ class _Pull:
         total = torch.zeros(len(self.options))
         for number, share in self._shares(len(trace.states) - 1).items():
             total = total + share * self._at(functional.normalize(trace.states[number], dim=-1), labelled, batch.step)
-        return total
+        return total * (batch.step - 1 >= self.begin * self.steps)
 
     def _shares(self, last: int) -> dict[int, Float[Tensor, " model"]]:
         """By the number of a state that any network is pulled at: the weight it has in each."""

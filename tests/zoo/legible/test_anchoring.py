@@ -83,12 +83,17 @@ def test_shuffled_labels_know_nothing_of_the_concept() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), step=st.integers(1, 10), until=st.sampled_from([0.3, 1.0]))
-def test_the_penalty_is_its_formula(seed: int, step: int, until: float) -> None:
+@given(
+    seed=st.integers(0, 2**31),
+    step=st.integers(1, 10),
+    begin=st.sampled_from([0.0, 0.4]),
+    until=st.sampled_from([0.3, 1.0]),
+)
+def test_the_penalty_is_its_formula(seed: int, step: int, begin: float, until: float) -> None:
     """Against loops, with other options, axes and rows for each network of a stack."""
     each = [
         AnchorOptions(label_rate=0.3, strength=1.5, states=(0, 1), until=until),
-        AnchorOptions(label_rate=0.3, strength=0.5, anti_subspace=2.0, anti_anchor=0.7),
+        AnchorOptions(label_rate=0.3, strength=0.5, anti_subspace=2.0, anti_anchor=0.7, begin=begin),
         AnchorOptions(label_rate=0.3, strength=0.0),
     ]
     anchors = [draw_anchor(HIST, "tokens", "b", D_MODEL, seed + i, options) for i, options in enumerate(each)]
@@ -109,6 +114,7 @@ def test_the_penalty_is_its_formula(seed: int, step: int, until: float) -> None:
             wanted += options.strength * schedule * (1 - np.mean(pulled) if pulled else 0)
             wanted += options.anti_subspace * np.mean(np.square(rest))
             wanted += options.anti_anchor * np.mean(np.maximum(rest, 0))
+        wanted *= step - 1 >= options.begin * TRAINING.steps
         assert float(said[i]) == pytest.approx(wanted / len(options.states or (1,)), abs=1e-5)
 
 

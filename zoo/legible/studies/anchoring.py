@@ -64,7 +64,7 @@ def measured(job: _Job) -> list[Mapping[str, Any]]:
     anchors = [
         draw_anchor(task, case.concept, case.value, network.d_model, job.seed, options) for options in arms.values()
     ]
-    training = NetworkTraining(steps=config.steps, lr=LR)
+    training = NetworkTraining(steps=config.steps * case.longer, lr=LR)
     pull = anchor_penalty(anchors, tasks, training, list(arms.values()))
     trained = train_networks(network, initial_params(network, seeds), tasks, seeds, training, penalties=[pull])
     rows: list[Mapping[str, Any]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.legible.studies.anchoring_arms import ANCHORED, CASES, CONTROL, SHUFFLED
+from zoo.legible.studies.anchoring_arms import ANCHORED, CASES, CONTROL, SHUFFLED, Case
 from zoo.legible.studies.anchoring_figures import SIDES, names, of
 from zoo.legible.studies.configs import AnchoringStudyConfig
 from zoo.legible.studies.report import Row, Summary, markdown, summary
@@ -40,12 +40,16 @@ def text_of(rows: Sequence[Row], config: AnchoringStudyConfig) -> str:
     """table.md."""
     seeds = len(names(rows, "seed"))
     shares = {row["case"]: f"{row['labels']} of {row['inputs']} inputs" for row in rows}
-    gentle = ", ".join(f"{case.share:.2g} for '{case.name}'" for case in CASES if case.share != 1)
+    late = ", ".join(
+        f"'{case.name}' has {case.longer * config.steps} steps and is pulled from step {late_step(case, config)} on"
+        for case in CASES
+        if case.begin
+    )
     head = (
         f"Anchored concepts: {config.steps} steps, {seeds} seeds, one axis a seed; labels on "
         + ", ".join(f"{share} ({case})" for case, share in shares.items())
         + f". `{ANCHORED}`: pull {config.strength:g}, anti-anchor {config.anti_anchor:g}, repulsion "
-        f"{config.separate:g} (times {gentle}); the other arms differ from it in what their names say. Means with 95% "
+        f"{config.separate:g}; {late}; the other arms differ from it in what their names say. Means with 95% "
         "bootstrap intervals over seeds. `removed` columns: accuracy lost on the concept / elsewhere when a direction "
         "is removed from the anchored state. `labels' direction` is the difference in means that the anchor's labels "
         "give, `difference` the one of all inputs."
@@ -55,6 +59,11 @@ def text_of(rows: Sequence[Row], config: AnchoringStudyConfig) -> str:
         state = next(row["state"] for row in rows if row["case"] == case)
         parts += [f"**{case}** (state {state})", _table(rows, case)]
     return "\n\n".join([*parts, "**Findings**", "\n".join(f"- {each}" for each in findings(rows))])
+
+
+def late_step(case: Case, config: AnchoringStudyConfig) -> int:
+    """The first step that pulls."""
+    return round(case.begin * case.longer * config.steps) + 1
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
