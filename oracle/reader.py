@@ -2,7 +2,8 @@
 
 Composition, not a new model class: the base is any causal LM of transformers, the adapter plain PEFT. Weight tokens
 replace the embeddings of one reserved placeholder id. They are a set: all stand at one position and see each other, so
-that their order means nothing (but for an oracle that has learned otherwise). They are read once for all questions about a target:
+that their order means nothing (but for an oracle that has learned otherwise). They are read once for all questions
+about a target:
 
     "Weights:<|weight|>...<|weight|>\\n" -> Prefix (keys and values of every layer) -> "Question: ...\\nAnswer: ..."
 """
