@@ -26,9 +26,14 @@ class NameCode(nn.Module):
         self, ids: Int[Tensor, "batch label name"], table: Float[Tensor, "vocab d_embed"]
     ) -> Float[Tensor, "batch label d_code"]:
         """Codes of RMS 1, zero for padded labels (those whose ids are all 0)."""
-        present = (ids != 0).to(table.dtype)[..., None]
+        code = self.project(self.summed(ids, table))
+        code = code * torch.rsqrt(code.square().mean(-1, keepdim=True) + 1e-12)
+        return code * (ids != 0).any(-1, keepdim=True)
+
+    def summed(
+        self, ids: Int[Tensor, "batch label name"], table: Float[Tensor, "vocab d_embed"]
+    ) -> Float[Tensor, "batch label d_embed"]:
+        """What is projected: the embedding rows at RMS 1, weighted by their place in the name."""
         rows = table[ids]
         rows = rows * torch.rsqrt(rows.square().mean(-1, keepdim=True) + 1e-12)
-        code = self.project((rows * self.place * present).sum(-2))
-        code = code * torch.rsqrt(code.square().mean(-1, keepdim=True) + 1e-12)
-        return code * present.amax(-2)
+        return (rows * self.place * (ids != 0)[..., None]).sum(-2)

@@ -100,8 +100,13 @@ class TrainConfig:
     """Base model: "house" (ships with the package), a folder, or a model name on the hub."""
     start: Path | None = None
     """Go on with the encoder, adapter and base of this oracle, in place of new ones."""
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(n_tokens=48, pool_always=True))
-    """The weight encoder."""
+    decoder: str = "house"
+    """Trained decoder whose encoder is the oracle's to begin with: "house" (ships with the package), a folder, or
+    "none" for a new encoder."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The weight encoder, where it is a new one."""
+    frozen: float = 0.3
+    """Share of the budget in which the adapter alone learns; the encoder as well after that. 0 with a new encoder."""
     lora_rank: int = 32
     """Rank of the adapter on every linear layer."""
     lora_alpha: float = 64.0
@@ -125,7 +130,9 @@ class TrainConfig:
     bf16: bool = True
     """The reader's and the pooling's products in bfloat16; the sweeps over weights stay float32."""
     eval_every: float = 4.0
-    """Minutes between evaluations on the val split."""
+    """Minutes between evaluations on the val split; a checkpoint is saved at each."""
+    patience: int = 6
+    """Evaluations after which training stops if weights make no difference in any of them."""
     regimes: tuple[str, ...] = ()
     """Learn from targets of these regimes only (trained, seeded, anchored ...); none: from all."""
     limit: int | None = None

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from oracle.config import EvalConfig, to_json
@@ -22,8 +23,8 @@ from oracle.grade import grade
 from oracle.oracle import Answer, WeightOracle
 from oracle.questions import FAMILIES, Question, one_of_each
 from oracle.statistics import Interval, clustered_mean
+from oracle.steps import Step, step_losses
 from oracle.subjects import Example, load_examples
-from oracle.train import Step, step_losses
 from zoo.files import write_atomic
 from zoo.store import Zoo
 from zoo.target import Target
@@ -136,24 +137,29 @@ def examine(
     asked = [Asked(i, q) for i, e in enumerate(examples) for q in one_of_each(e.subject, rng)[:n_questions]]
     asked.sort(key=lambda a: a.question.family)
     donors = swap_within_kind(examples)
-    tokens = torch.cat([oracle.encode(examples[i : i + 32]) for i in range(0, len(examples), 32)])
+    tokens = [row for i in range(0, len(examples), 32) for row in oracle.encode(examples[i : i + 32])]
     rows: list[Row] = []
     for condition in CONDITIONS:
-        weights = {OWN: tokens, SWAPPED: tokens[donors], NOTHING: None}[condition]
+        weights = {OWN: tokens, SWAPPED: [tokens[i] for i in donors], NOTHING: None}[condition]
         said = answers(oracle, asked, weights, condition)
         rows += [graded(a, answer, condition, examples, targets) for a, answer in zip(asked, said, strict=True)]
     return Report(tuple(rows), program_losses(oracle, examples, donors, rng))
 
 
+@torch.no_grad()
 def answers(
-    oracle: WeightOracle, asked: Sequence[Asked], tokens: Float[Tensor, "target n_tokens d_llm"] | None, label: str
+    oracle: WeightOracle, asked: Sequence[Asked], tokens: Sequence[Float[Tensor, "_ d_llm"]] | None, label: str
 ) -> list[Answer]:
-    """Answers to all questions of one condition, in batches."""
+    """Answers to all questions of one condition, in batches; `tokens` are those that each target is shown."""
     out: list[Answer] = []
     for start in tqdm(range(0, len(asked), BATCH), desc=label, leave=False):
         part = asked[start : start + BATCH]
-        weights = None if tokens is None else tokens[[a.index for a in part]]
-        out += oracle.answer([a.question.text for a in part], weights)
+        prefix = None
+        if tokens is not None:
+            of = sorted({a.index for a in part})
+            read = oracle.reader.read(pad_sequence([tokens[i] for i in of], batch_first=True))
+            prefix = read.rows([of.index(a.index) for a in part])
+        out += oracle.answer([a.question.text for a in part], prefix)
     return out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from oracle.added import zeros_added
 from oracle.base import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
+from oracle.decompiler import Decompiler
 from oracle.encoder import WeightEncoder
 from oracle.neutral import Neutral, fold, positions_of
-from oracle.reader import Reader
+from oracle.reader import Prefix, Reader
 from oracle.subjects import Example
+from oracle.transplant import transplanted
 from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_header, read_json, shown, write_atomic
 from zoo.target import Target
@@ -99,18 +101,14 @@ class WeightOracle:
     def ask(self, target: Target, questions: str | Sequence[str]) -> list[Answer]:
         """Answers to one question or several about a target, from its weights alone; one answer a question."""
         asked = [questions] if isinstance(questions, str) else list(questions)
-        return self.answer(asked, self.encode_target(target).expand(len(asked), -1, -1))
+        with torch.no_grad():
+            prefix = self.reader.read(self.encode_target(target))
+        return self.answer(asked, prefix.rows([0] * len(asked)))
 
-    def answer(
-        self, questions: Sequence[str], weight_tokens: Float[Tensor, "question n_tokens d_llm"] | None
-    ) -> list[Answer]:
-        """Answers to questions, each with its own weight tokens; with none, from the question only."""
-        safe = [template.escape(question, self.reader.special) for question in questions]
-        if weight_tokens is None:
-            prompts = [template.from_nothing(question) for question in safe]
-        else:
-            prompts = [template.from_weights(question, weight_tokens.shape[1]) for question in safe]
-        said = self.reader.generate(prompts, weight_tokens)
+    def answer(self, questions: Sequence[str], prefix: Prefix | None) -> list[Answer]:
+        """Answers to questions, each behind its row of weights; with none, from the question only."""
+        prompts = [template.from_nothing(template.escape(question, self.reader.special)) for question in questions]
+        said = self.reader.generate(prompts, prefix)
         rows = zip(questions, said.texts, said.log_probs, strict=True)
         return [Answer(question, text, math.exp(min(0.0, sum(log_probs)))) for question, text, log_probs in rows]
 
@@ -161,13 +159,29 @@ def fingerprint(folder: Path) -> str:
 
 
 def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int) -> WeightOracle:
-    """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base.
+    """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base."""
+    reader, facts = new_reader(base, lora_rank, lora_alpha, seed)
+    norm = float(reader.table.detach().float().norm(dim=-1).mean())
+    return WeightOracle(WeightEncoder(encoder, facts["d_llm"], norm), reader, facts | {"encoder": asdict(encoder)})
+
+
+def oracle_on_decoder(
+    base: str, decoder: Path | None, names: Iterable[str], lora_rank: int, lora_alpha: float, seed: int
+) -> WeightOracle:
+    """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
+    adapter is fresh. `names` are labels of targets that it has learned with.
 
     Raises:
-        InputError: an encoder whose weight tokens have no order, while the reader gives each a position.
+        OracleError: a missing or damaged folder.
+        InputError: a decoder over another kind of encoder.
     """
-    if not encoder.pool_always:
-        raise InputError("encoder: pool_always = False, expected True: to the reader, weight tokens have an order")
+    reader, facts = new_reader(base, lora_rank, lora_alpha, seed)
+    encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
+    return WeightOracle(encoder, reader, facts | {"encoder": asdict(encoder.config)})
+
+
+def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple[Reader, dict[str, Any]]:
+    """A base with a fresh adapter on every linear layer, and what an oracle's configuration says of it."""
     from peft import LoraConfig, get_peft_model
 
     folder = base_folder(base)
@@ -177,18 +191,15 @@ def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: fl
     model = get_peft_model(model, adapter)
     leave_casts_to_autocast(model)
     reader = Reader(model, tokenizer)
-    d_llm = reader.table.shape[1]
-    norm = float(reader.table.detach().float().norm(dim=-1).mean())
-    facts = {
+    return reader, {
         "version": _version(),
         "base": base,
         "base_sha256": fingerprint(folder),
         "template": template.TEMPLATE,
         "placeholder": template.PLACEHOLDER,
-        "d_llm": d_llm,
-        "encoder": asdict(encoder),
+        "d_llm": reader.table.shape[1],
+        "ordered": reader.ordered,
     }
-    return WeightOracle(WeightEncoder(encoder, d_llm, norm), reader, facts)
 
 
 def leave_casts_to_autocast(model: torch.nn.Module) -> None:
@@ -227,7 +238,8 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
         raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
     model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
     leave_casts_to_autocast(model)
-    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), Reader(model.eval(), tokenizer), facts)
+    reader = Reader(model.eval(), tokenizer, ordered=facts.get("ordered", True))
+    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts)
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:

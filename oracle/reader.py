@@ -1,7 +1,11 @@
 """The reader: a causal language model with a LoRA adapter, and the splice of weight tokens into its input embeddings.
 
 Composition, not a new model class: the base is any causal LM of transformers, the adapter plain PEFT. Weight tokens
-replace the embeddings of one reserved placeholder id; a row must have exactly as many placeholders as weight tokens.
+replace the embeddings of one reserved placeholder id. They are a set: all stand at one position and see each other, so
+that their order means nothing (but for an oracle that has learned otherwise). They are read once for all questions
+about a target:
+
+    "Weights:<|weight|>...<|weight|>\\n" -> Prefix (keys and values of every layer) -> "Question: ...\\nAnswer: ..."
 """
 
 from __future__ import annotations
@@ -13,9 +17,12 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache
 
+from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
-from oracle.template import PLACEHOLDER
+from oracle.template import PLACEHOLDER, weights_context
 
 IGNORED = -100
 """Label of a position that the loss does not count."""
@@ -38,11 +45,47 @@ class Generated:
     log_probs: tuple[tuple[float, ...], ...]
 
 
-class Reader:
-    """A causal LM with its tokenizer; `model` may be a plain base or a PeftModel around it."""
+@dataclass(frozen=True)
+class Prefix:
+    """Weight tokens of some targets as the reader has read them: shared by all questions about a target."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any):
-        self.model, self.tokenizer = model, tokenizer
+    layers: tuple[tuple[Float[Tensor, "seq head n d_head"], Float[Tensor, "seq head n d_head"]], ...]
+    """Keys and values of each layer; none under gradient checkpointing."""
+    mask: Bool[Tensor, "seq n"]
+    """Columns that are no padding."""
+    embeds: Float[Tensor, "seq n d_llm"]
+    positions: Int[Tensor, "seq n"]
+    hidden: Float[Tensor, "seq n n"]
+    """Added to the scores: 0, or very low where a column is not seen."""
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def rows(self, owner: Sequence[int], shown: Sequence[bool] | None = None) -> Prefix:
+        """One row a text: that of its owner, hidden from the texts that are not `shown` the weights."""
+        at = torch.tensor(owner, device=self.mask.device)
+        mask = self.mask[at]
+        if shown is not None:
+            mask = mask & torch.tensor(shown, device=mask.device)[:, None]
+        layers = tuple((keys[at], values[at]) for keys, values in self.layers)
+        return Prefix(layers, mask, self.embeds[at], self.positions[at], self.hidden[at])
+
+    def cache(self) -> DynamicCache:
+        """A new cache of transformers over these keys and values."""
+        cache = DynamicCache()
+        for i, (keys, values) in enumerate(self.layers):
+            cache.update(keys, values, i)
+        return cache
+
+
+class Reader:
+    """A causal LM with its tokenizer; `model` may be a plain base or a PeftModel around it.
+
+    `ordered` is for adapters that have learned with weight tokens in a row, each seeing those before it.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any, ordered: bool = False):
+        self.model, self.tokenizer, self.ordered = model, tokenizer, ordered
         self.placeholder_id: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
@@ -68,9 +111,9 @@ class Reader:
     def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
         """Token ids of a target's label names; `n_ctx` is 0 for a target whose positions have none."""
         positions = ["BOS", *map(str, range(1, n_ctx))][:n_ctx]
-        return LabelIds(*(pad_ids([self._name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
+        return LabelIds(*(pad_ids([self.name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
 
-    def _name_ids(self, name: str) -> list[int]:
+    def name_ids(self, name: str) -> list[int]:
         """Token ids of one name, as it stands inside a sentence; remembered, since targets share most names."""
         if name not in self._names:
             found: list[int] = self.tokenizer(" " + name, add_special_tokens=False)["input_ids"]
@@ -96,45 +139,98 @@ class Reader:
         return TextBatch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
     def splice(
-        self, ids: Int[Tensor, "seq pos"], weight_tokens: Float[Tensor, "seq n_tokens d_llm"] | None
+        self, ids: Int[Tensor, "seq pos"], weight_tokens: Float[Tensor, "seq n_tokens d_llm"]
     ) -> Float[Tensor, "seq pos d_llm"]:
-        """Input embeddings with weight tokens over the placeholders; rows are checked one by one.
+        """Input embeddings with weight tokens (those that are no padding) over the placeholders, row by row.
 
         Raises:
-            ValueError: a row has placeholders, but not as many as there are weight tokens.
+            ValueError: a row has not as many placeholders as weight tokens.
         """
-        embeds = self.embed(ids)
-        places = ids == self.placeholder_id
-        counts, expected = places.sum(1), 0 if weight_tokens is None else weight_tokens.shape[1]
-        if bool((counts[counts > 0] != expected).any()):
-            raise ValueError(f"rows have {counts.tolist()} placeholders for {expected} weight tokens")
-        if weight_tokens is None:
-            return embeds
-        source = weight_tokens[counts > 0].to(embeds.dtype)
-        return embeds.masked_scatter(places[..., None], source)
+        embeds, places, shown = self.embed(ids), ids == self.placeholder_id, present(weight_tokens)
+        if not torch.equal(places.sum(1), shown.sum(1)):
+            raise ValueError(
+                f"rows have {places.sum(1).tolist()} placeholders for {shown.sum(1).tolist()} weight tokens"
+            )
+        return embeds.masked_scatter(places[..., None], weight_tokens[shown].to(embeds.dtype))
 
-    def logits(
-        self, batch: TextBatch, weight_tokens: Float[Tensor, "seq n_tokens d_llm"] | None, last: int = 0
-    ) -> Float[Tensor, "seq kept vocab"]:
-        """The reader's logits at the `last` positions (0: at every one)."""
-        positions = (batch.mask.long().cumsum(1) - 1).clamp_min(0)
+    def read(self, weight_tokens: Float[Tensor, "target n_tokens d_llm"]) -> Prefix:
+        """What every layer makes of the weight tokens of each target, with gradients."""
+        batch = self.texts([weights_context(n) for n in present(weight_tokens).sum(1).tolist()])
+        places = batch.ids == self.placeholder_id
+        more = places & functional.pad(places, (1, 0))[:, :-1]  # all but the first: they share its position
+        if self.ordered:
+            places, more = torch.zeros_like(places), torch.zeros_like(more)
+        positions = ((batch.mask & ~more).long().cumsum(1) - 1).clamp_min(0)
+        width = batch.ids.shape[1]
+        earlier = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        seen = (earlier | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
+        seen = seen | torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
+        embeds = self.splice(batch.ids, weight_tokens)
+        hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        if self.checkpointed:
+            return Prefix((), batch.mask, embeds, positions, hidden)
         out = self.model(
-            inputs_embeds=self.splice(batch.ids, weight_tokens),
-            attention_mask=batch.mask,
+            inputs_embeds=embeds,
+            attention_mask=hidden[:, None],
             position_ids=positions,
-            logits_to_keep=last,
+            use_cache=True,
+            past_key_values=DynamicCache(),
+            logits_to_keep=1,
         )
+        layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
+        return Prefix(layers, batch.mask, embeds, positions, hidden)
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether the model recomputes its layers in the backward pass: it keeps no keys and values then."""
+        return bool(getattr(self.model, "is_gradient_checkpointing", False)) and self.model.training
+
+    def logits(self, batch: TextBatch, prefix: Prefix | None, last: int = 0) -> Float[Tensor, "seq kept vocab"]:
+        """The reader's logits at the `last` positions of texts (0: at every one), each behind its row of the prefix."""
+        embeds = self.embed(batch.ids)
+        if prefix is None:
+            positions = (batch.mask.long().cumsum(1) - 1).clamp_min(0)
+            out = self.model(
+                inputs_embeds=embeds, attention_mask=batch.mask, position_ids=positions, logits_to_keep=last
+            )
+        elif prefix.layers:
+            mask = torch.cat([prefix.mask, batch.mask], 1)
+            positions = (mask.long().cumsum(1) - 1).clamp_min(0)[:, prefix.mask.shape[1] :]
+            out = self.model(
+                inputs_embeds=embeds,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=prefix.cache(),
+                logits_to_keep=last,
+            )
+        else:
+            out = self._whole(batch, embeds, prefix, last)
         logits: Tensor = out.logits
         return logits
 
-    def answer_loss(
-        self, batch: TextBatch, weight_tokens: Float[Tensor, "seq n_tokens d_llm"] | None
-    ) -> Float[Tensor, "seq answer"]:
+    def _whole(self, batch: TextBatch, embeds: Float[Tensor, "seq pos d_llm"], prefix: Prefix, last: int) -> Any:
+        """Weights and texts in one pass, without a cache: the same logits."""
+        mask, before = torch.cat([prefix.mask, batch.mask], 1), prefix.mask.shape[1]
+        positions = (mask.long().cumsum(1) - 1).clamp_min(0)
+        positions[:, :before] = prefix.positions
+        width = mask.shape[1]
+        square = torch.eye(width, dtype=torch.bool, device=self.device)
+        seen = (torch.ones_like(square).tril() & mask[:, None]) | square
+        hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        hidden[:, :before, :before] = prefix.hidden
+        return self.model(
+            inputs_embeds=torch.cat([prefix.embeds, embeds], 1),
+            attention_mask=hidden[:, None],
+            position_ids=positions,
+            logits_to_keep=last or batch.ids.shape[1],
+        )
+
+    def answer_loss(self, batch: TextBatch, prefix: Prefix | None) -> Float[Tensor, "seq answer"]:
         """Cross-entropy (nats) of each answer token, zero elsewhere; columns end with the last token."""
         first = int((batch.labels >= 0).any(0).nonzero()[0])
         labels = batch.labels[:, first:] if first > 0 else batch.labels[:, 1:]
-        logits = self.logits(batch, weight_tokens, last=labels.shape[1] + 1)[:, :-1]
-        loss = nn.functional.cross_entropy(
+        logits = self.logits(batch, prefix, last=labels.shape[1] + 1)[:, :-1]
+        loss = functional.cross_entropy(
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
         )
         return loss.view(logits.shape[:2])
@@ -145,14 +241,17 @@ class Reader:
         return self.answer_loss(everything, None).sum() / (everything.labels[:, 1:] >= 0).sum()
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[str], weight_tokens: Float[Tensor, "seq n_tokens d_llm"] | None, max_tokens: int = 160
-    ) -> Generated:
-        """Greedy answers with the log-probability of every token."""
+    def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int = 160) -> Generated:
+        """Greedy answers with the log-probability of every token, each behind its row of the prefix."""
         batch = self.texts(prompts)
+        ids, mask, cache = batch.ids, batch.mask, None
+        if prefix is not None:
+            before = torch.full_like(prefix.mask, self.pad_id, dtype=ids.dtype)  # never looked up: they are cached
+            ids, mask, cache = torch.cat([before, ids], 1), torch.cat([prefix.mask, mask], 1), prefix.cache()
         out = self.model.generate(  # type: ignore[operator]
-            inputs_embeds=self.splice(batch.ids, weight_tokens),
-            attention_mask=batch.mask,
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
             max_new_tokens=max_tokens,
             do_sample=False,
             suppress_tokens=[self.placeholder_id, self.pad_id],
@@ -161,7 +260,7 @@ class Reader:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        chosen = out.sequences
+        chosen = out.sequences[:, ids.shape[1] :]
         log_probs = torch.stack(
             [step.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0] for i, step in enumerate(out.logits)], 1
         )

@@ -21,9 +21,9 @@ def escape(question: str, special: frozenset[str]) -> str:
     return question
 
 
-def from_weights(question: str, n_tokens: int) -> str:
-    """Prompt with room for weight tokens."""
-    return TEMPLATE.format(context=f"Weights:{PLACEHOLDER * n_tokens}\n", question=question)
+def weights_context(n_tokens: int) -> str:
+    """What stands in front of a question about weights: room for weight tokens."""
+    return f"Weights:{PLACEHOLDER * n_tokens}\n"
 
 
 def from_source(question: str, source: str) -> str:
@@ -32,5 +32,5 @@ def from_source(question: str, source: str) -> str:
 
 
 def from_nothing(question: str) -> str:
-    """Prompt with the question only (the floor)."""
+    """Prompt with the question only: behind weights, or alone (the floor)."""
     return TEMPLATE.format(context="", question=question)

@@ -1,49 +1,65 @@
 """Training: the encoder and the adapter together, on questions about the targets of a zoo.
 
+    an oracle on a trained decoder's encoder -> preflight -> steps -> watched on val targets -> checkpoint -> folder
+
 Every step takes a batch of targets, renames the labels of those that allow it, encodes them, and asks a few questions
 about each. A share of the targets is asked about without their weights, so that the same reader also is the
-question-only control.
+question-only control. The adapter learns first, while the encoder stays as the small decoder has left it.
+
+`accelerate launch -m oracle.train --zoo ZOO --out DIR` trains in as many processes as it starts, on what it finds.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from oracle import template
+from oracle import checkpoint
 from oracle.base import best_device, budget_left, learning_rate, progress
+from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
-from oracle.oracle import WeightOracle, new_oracle
+from oracle.neutral import positions_of
+from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
-from oracle.questions import Question, ask, draw
-from oracle.reader import TextBatch
-from oracle.subjects import Example, batches_of, load_examples, relabel
-from oracle.team import Team, launch
+from oracle.preflight import check_gap, preflight
+from oracle.questions import ask
+from oracle.steps import Step, step_losses, training_steps
+from oracle.subjects import Example, load_examples
+from oracle.team import launch, launched
 from tracr_tasks.errors import InputError
 from zoo.store import Zoo
+from zoo.target import Target
 
+NAMED = 500
+"""Targets whose labels' names the encoder of a decoder is fitted to."""
 N_WATCHED = 64
 """Val targets that are watched while training."""
+FREE = ("out", "eval_every", "patience", "threads")
+"""Options that may change when a training goes on from its checkpoint."""
 
 
 def train(config: TrainConfig) -> WeightOracle:
-    """Train an oracle on a zoo and save it under `config.out`.
+    """Train an oracle on a zoo and save it under `config.out`; a training that was stopped there goes on.
 
     Raises:
-        InputError: an empty zoo, or the preflight finds that the tokens carry nothing.
+        InputError: an empty zoo, tokens that carry nothing, or a folder with a training of other options.
     """
-    if config.processes > 1 and best_device().type == "cpu":
+    if config.processes > 1 and best_device().type == "cpu" and not launched():
         check_zoo(config)
-        launch(config.processes, train_as, config)
+        launch(config.processes, train_as_member, config)
     else:
-        train_as(config, Team())
+        train_as_member(config)
     return WeightOracle.from_pretrained(config.out)
 
 
@@ -58,16 +74,12 @@ def check_zoo(config: TrainConfig) -> None:
 
 
 @quick_products()
-def train_as(config: TrainConfig, team: Team) -> None:
-    """Train as one member of a team; the first saves."""
+def train_as_member(config: TrainConfig) -> None:
+    """Train as one of the processes that there are; the first saves."""
     torch.set_num_threads(1)  # targets are tiny: one thread folds and runs them faster than two
     check_zoo(config)
-    zoo = Zoo.open(config.zoo)
-    if config.start is None:
-        oracle = new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
-    else:
-        oracle = WeightOracle.from_pretrained(config.start, trainable=True)
-    oracle.to(best_device())
+    accelerator, zoo = accelerator_for(config), Zoo.open(config.zoo)
+    oracle = begun(config, zoo).to(accelerator.device)
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     examples = load_examples(
         zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
@@ -75,109 +87,130 @@ def train_as(config: TrainConfig, team: Team) -> None:
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
-    oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, team)
-    if team.rank == 0:
+    oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, accelerator)
+    if accelerator.is_main_process:
         oracle.save_pretrained(config.out)
+        checkpoint.discard(config.out)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
-def preflight(oracle: WeightOracle, examples: Sequence[Example]) -> None:
-    """Refuse to start where the weight tokens are not finite or the same for every target."""
-    tokens = oracle.encode(examples)
-    if not bool(tokens.isfinite().all()):
-        raise InputError("preflight: weight tokens are not finite; look for extreme weights in the zoo")
-    if len(examples) > 1 and float((tokens[1:] - tokens[:1]).abs().max()) < 1e-6:
-        raise InputError("preflight: weight tokens are alike for all targets; the encoder sees nothing of them")
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """This process among those that train, on the GPU where there is one."""
+    return Accelerator(
+        cpu=best_device().type == "cpu",
+        mixed_precision="bf16" if config.bf16 else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
-@dataclass(frozen=True)
-class Step:
-    """Questions of one step: which target each is about, and whether it sees the weights."""
-
-    examples: tuple[Example, ...]
-    owner: tuple[int, ...]
-    questions: tuple[Question, ...]
-    has_weights: tuple[bool, ...] = field(default=())
-
-    def texts(self, oracle: WeightOracle) -> TextBatch:
-        """Prompts and answers as a batch of token ids."""
-        n = oracle.encoder.config.n_tokens
-        prompts = [
-            template.from_weights(q.text, n) if self.has_weights[i] else template.from_nothing(q.text)
-            for i, q in zip(self.owner, self.questions, strict=True)
-        ]
-        return oracle.reader.texts(prompts, [q.truth for q in self.questions])
+def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
+    """The oracle that training starts from."""
+    if config.start is not None:
+        return WeightOracle.from_pretrained(config.start, trainable=True)
+    if config.decoder == "none":
+        return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
+    folder = None if config.decoder == "house" else Path(config.decoder)
+    names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
+    return oracle_on_decoder(config.base, folder, names, config.lora_rank, config.lora_alpha, config.seed)
 
 
-def training_steps(examples: Sequence[Example], config: TrainConfig, team: Team) -> Iterator[Step]:
-    """Endless training steps under the seed; each member of a team has its own targets, names and questions."""
-    rng = random.Random(f"{config.seed}/{team.rank}")
-    order = random.Random(config.seed)
-    for batch in batches_of(examples, config.targets_per_step, order, team.rank, team.size):
-        named = [relabel(example, rng) for example in batch] if config.relabel else batch
-        asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
-        owner, questions = zip(*asked, strict=True)
-        yield Step(tuple(named), owner, questions, tuple(rng.random() >= config.no_weights for _ in named))
+def label_names(targets: Iterable[Target]) -> set[str]:
+    """Names of all labels of some targets."""
+    found = {"BOS"}
+    for target in targets:
+        found |= {*target.vocab.input, *target.vocab.output, *map(str, range(1, positions_of(target.config)))}
+    return found
 
 
-def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
-    """Mean loss (nats a token) of every answer, [question]; `swap` gives each target another one's weights."""
-    tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
-    tokens = tokens if swap is None else tokens[list(swap)]
-    texts = step.texts(oracle)
-    loss = oracle.reader.answer_loss(texts, tokens[list(step.owner)])
-    return loss.sum(1) / (texts.labels >= 0).sum(1)
+class Trainee(nn.Module):
+    """What is trained, as one module: the encoder, and the base with its adapter."""
+
+    def __init__(self, oracle: WeightOracle):
+        super().__init__()
+        self.encoder, self.model, self.oracle = oracle.encoder, oracle.reader.model, oracle
+
+    def forward(self, step: Step) -> Float[Tensor, " question"]:
+        """Mean loss (nats a token) of every answer."""
+        return step_losses(self.oracle, step)
 
 
 def fit(
-    oracle: WeightOracle, examples: Sequence[Example], watched: Sequence[Example], config: TrainConfig, team: Team
+    oracle: WeightOracle,
+    examples: Sequence[Example],
+    watched: Sequence[Example],
+    config: TrainConfig,
+    accelerator: Accelerator,
 ) -> list[dict[str, float | int]]:
-    """The training loop; the first of the team watches, and saves the oracle at every evaluation."""
-    adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
-    groups = [(list(oracle.encoder.parameters()), config.lr), (adapter, config.lora_lr)]
-    optimizer = torch.optim.AdamW([{"params": p, "lr": lr} for p, lr in groups], weight_decay=0.02, betas=(0.9, 0.98))
-    budget, start, history = budget_left(config.minutes, config.steps), time.monotonic(), list[dict[str, float | int]]()
-    steps, next_eval, index = training_steps(examples, config, team), config.eval_every, 0
-    with progress(config.minutes, "oracle", team.rank > 0) as bar:
-        for index in count():
-            minutes = team.average((time.monotonic() - start) / 60)
+    """The training loop; the first process watches, and saves the oracle and a checkpoint at every evaluation.
+
+    Raises:
+        InputError: the gap between another target's weights and the own ones stays at zero.
+    """
+    trainee, (optimizer, rates) = Trainee(oracle), new_optimizer(oracle, config)
+    fixed = {name: value for name, value in to_json(config).items() if name not in FREE}
+    done = checkpoint.resume(config.out, trainee, optimizer, fixed) or Progress(0, 0.0, [])
+    model, optimizer = accelerator.prepare(trainee, optimizer)
+    budget, history, start = (
+        budget_left(config.minutes, config.steps),
+        done.history,
+        time.monotonic() - 60 * done.minutes,
+    )
+    steps = training_steps(examples, config, accelerator.process_index, accelerator.num_processes, done.step)
+    next_eval, frozen, index = done.minutes + config.eval_every, frozen_share(config), done.step
+    with progress(config.minutes, "oracle", not accelerator.is_main_process) as bar:
+        for index in count(done.step):
+            minutes = average(accelerator, (time.monotonic() - start) / 60)
             if (left := budget(index, minutes)) <= 0:
                 break
             if minutes >= next_eval:
                 next_eval += config.eval_every
-                if team.rank == 0:
+                if accelerator.is_main_process:
                     history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
                     bar.write(" ".join(f"{name}={value:.4g}" for name, value in history[-1].items()))
                     oracle.save_pretrained(config.out)
-            loss = update(
-                oracle, next(steps), optimizer, [learning_rate(lr, index, left) for _, lr in groups], config, team
-            )
+                    checkpoint.save(config.out, trainee, optimizer.optimizer, Progress(index, minutes, history), fixed)
+                    check_gap(history, config.patience)
+            oracle.encoder.requires_grad_(1 - left >= frozen)
+            now = [learning_rate(rate, index, left) for rate in rates]
+            loss = update(model, next(steps), optimizer, now, accelerator)
             bar.update(minutes - bar.n)
             bar.set_postfix_str(f"step {index + 1}, loss {loss:.3f}", refresh=False)
-    if team.rank == 0:
+    if accelerator.is_main_process:
         history.append({"step": index} | watch(oracle, watched, config.seed))
     return history
 
 
-def update(
-    oracle: WeightOracle,
-    step: Step,
-    optimizer: torch.optim.Optimizer,
-    rates: Sequence[float],
-    config: TrainConfig,
-    team: Team,
-) -> float:
+def new_optimizer(oracle: WeightOracle, config: TrainConfig) -> tuple[torch.optim.AdamW, list[float]]:
+    """AdamW over encoder and adapter, and the peak rate of each."""
+    adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
+    groups = [{"params": list(oracle.encoder.parameters())}, {"params": adapter}]
+    return torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98)), [config.lr, config.lora_lr]
+
+
+def frozen_share(config: TrainConfig) -> float:
+    """Share of the budget in which the encoder stays as it is: none where it has learned nothing yet, or was begun."""
+    return config.frozen if config.decoder != "none" and config.start is None else 0.0
+
+
+def average(accelerator: Accelerator, value: float) -> float:
+    """The mean of a number over the processes: all decide by the same clock."""
+    if accelerator.num_processes == 1:
+        return value
+    shared: Tensor = accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean")
+    return float(shared)
+
+
+def update(model: Any, step: Step, optimizer: Any, rates: Sequence[float], accelerator: Accelerator) -> float:
     """One optimizer step; the loss in nats a token, averaged over this process's questions."""
-    oracle.encoder.train()
-    with torch.autocast(oracle.reader.device.type, torch.bfloat16, enabled=config.bf16):
-        loss = step_losses(oracle, step).mean()
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss = model(step).mean()
+    accelerator.backward(loss)
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-        team.average_gradients(group["params"])
-        torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+        accelerator.clip_grad_norm_(group["params"], 1.0)
     optimizer.step()
-    return float(loss.item())
+    return float(loss.detach())
 
 
 @torch.no_grad()
@@ -193,6 +226,17 @@ def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[
         swap = [(i + 1) % len(group) for i in range(len(group))]
         losses = [step_losses(oracle, step), step_losses(oracle, step, swap), step_losses(oracle, blind)]
         found |= {f"{kind}/{name}": float(x.mean()) for name, x in zip(("own", "swapped", "none"), losses, strict=True)}
-        said = oracle.answer([q.text for q in questions], oracle.encode(group))
+        said = oracle.answer([q.text for q in questions], oracle.reader.read(oracle.encode(group)))
         found[f"{kind}/exact"] = sum(a.text == q.truth for a, q in zip(said, questions, strict=True)) / len(group)
     return found
+
+
+def main() -> None:
+    """`accelerate launch -m oracle.train`: the options are those of `weight-oracle train`."""
+    import tyro
+
+    train(tyro.cli(TrainConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,24 +6,26 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from oracle import train as train_module
 from oracle.base import pretrain
+from oracle.checkpoint import FILE
 from oracle.config import BaseConfig, EvalConfig, TrainConfig
 from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
-from oracle.oracle import CONFIG_FILE, WeightOracle, new_oracle
+from oracle.oracle import CONFIG_FILE, WeightOracle
+from oracle.preflight import check_gap, preflight
 from oracle.subjects import load_examples
 from oracle.symmetry import random_gauge
-from oracle.train import preflight, train
+from oracle.train import train
 from tests.oracle.targets import SMALL
 from tracr_tasks.errors import InputError, OracleError
 from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
-
-POOLED = replace(SMALL, pool_always=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("oracle") / "oracle"
-    config = TrainConfig(zoo.directory, out, str(base), encoder=POOLED, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(zoo.directory, out, str(base), decoder="none", encoder=SMALL, lora_rank=4, targets_per_step=4)
     train(replace(config, steps=3, processes=1, bf16=False))
     return out
 
@@ -75,9 +77,56 @@ def test_weights_under_a_random_gauge_get_the_same_tokens(folder: Path, zoo: Zoo
 
 
 def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Path) -> None:
-    config = TrainConfig(zoo.directory, tmp_path, str(base), encoder=POOLED, lora_rank=4, targets_per_step=4)
+    config = TrainConfig(
+        zoo.directory, tmp_path, str(base), decoder="none", encoder=SMALL, lora_rank=4, targets_per_step=4
+    )
     again = train(replace(config, steps=3, processes=1, bf16=False)).facts["history"]
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Training ends in its step number n, as by a kill: nothing runs any more."""
+    real, done = train_module.update, []
+
+    def update(*args: Any) -> float:
+        done.append(1)
+        if len(done) > n:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(train_module, "update", update)
+
+
+def test_a_training_that_is_killed_goes_on_bit_by_bit(
+    folder: Path, zoo: Zoo, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an evaluation, and so a checkpoint, before every step."""
+    config = TrainConfig(zoo.directory, tmp_path / "o", str(base), decoder="none", encoder=SMALL, lora_rank=4)
+    config = replace(config, targets_per_step=4, steps=3, processes=1, bf16=False, eval_every=0.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        killed_after(patch, 2)
+        train(config)
+    assert (config.out / FILE).is_file()
+    with pytest.raises(InputError, match=r"holds a training with lr = 0\.001, expected 0\.002"):
+        train(replace(config, lr=0.002))
+    train(config)
+    assert not (config.out / FILE).exists()
+    for name in ("encoder.safetensors", "adapter/adapter_model.safetensors"):
+        assert (config.out / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_two_processes_train_one_oracle(zoo: Zoo, base: Path, tmp_path: Path) -> None:
+    config = TrainConfig(zoo.directory, tmp_path, str(base), decoder="none", encoder=SMALL, lora_rank=4)
+    oracle = train(replace(config, targets_per_step=3, steps=2, processes=2, bf16=False))
+    assert oracle.facts["history"][-1]["step"] == 2
+
+
+def test_a_reader_that_does_not_read_is_stopped() -> None:
+    blind = {"rasp/own": 1.0, "rasp/swapped": 1.001, "none/own": 0.1, "none/swapped": 0.1}
+    check_gap([blind] * 2, 3)
+    check_gap([blind, blind | {"rasp/swapped": 1.2}, blind], 3)
+    with pytest.raises(InputError, match=r"at most 0\.001 nats a token above that with the own ones in 3 evaluations"):
+        check_gap([blind] * 3, 3)
 
 
 def test_training_leaves_the_precision_of_products_as_it_was(folder: Path) -> None:
@@ -119,7 +168,7 @@ def test_an_encoder_of_another_shape_is_refused(folder: Path, tmp_path: Path) ->
         WeightOracle.from_pretrained(copy)
 
 
-def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo) -> None:
+def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = WeightOracle.from_pretrained(folder)
     examples = load_examples(zoo, oracle.reader, limit=4)
     preflight(oracle, examples)
@@ -127,6 +176,10 @@ def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo) -> 
         oracle.encoder.gain.zero_()
     with pytest.raises(InputError, match="alike"):
         preflight(oracle, examples)
+    monkeypatch.setattr(oracle, "encode", lambda examples: torch.randn(len(examples), 2, 2))
+    with pytest.raises(InputError, match=r"are the same without L0H0, .*L0N0"):
+        preflight(oracle, examples)
+    monkeypatch.undo()
     with torch.no_grad():
         oracle.encoder.gain.fill_(torch.nan)
     with pytest.raises(InputError, match="not finite"):
@@ -149,11 +202,6 @@ def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> No
     examples = load_examples(zoo, WeightOracle.from_pretrained(folder).reader)
     for i, donor in enumerate(swap_within_kind(examples)):
         assert donor != i and examples[donor].subject.kind == examples[i].subject.kind
-
-
-def test_a_reader_to_whom_order_matters_is_given_pooled_tokens(base: Path) -> None:
-    with pytest.raises(InputError, match="pool_always = False, expected True"):
-        new_oracle(str(base), SMALL, 4, 8.0, 0)
 
 
 def test_some_regimes_alone_can_be_tested_on(folder: Path, zoo: Zoo) -> None:

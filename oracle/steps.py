@@ -1,0 +1,69 @@
+"""A step of training: targets, named anew, questions about each, and the loss of the right answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from jaxtyping import Float
+from torch import Tensor
+
+from oracle import template
+from oracle.config import TrainConfig
+from oracle.oracle import WeightOracle
+from oracle.questions import Question, draw
+from oracle.reader import TextBatch
+from oracle.subjects import Example, batches_of, relabel
+
+
+@dataclass(frozen=True)
+class Step:
+    """Questions of one step: which target each is about, and whether it sees the weights."""
+
+    examples: tuple[Example, ...]
+    owner: tuple[int, ...]
+    questions: tuple[Question, ...]
+    has_weights: tuple[bool, ...]
+    """One a target."""
+
+    def texts(self, oracle: WeightOracle, chosen: Sequence[int]) -> TextBatch:
+        """Prompts and answers of some of the questions as a batch of token ids."""
+        asked = [self.questions[i] for i in chosen]
+        return oracle.reader.texts([template.from_nothing(q.text) for q in asked], [q.truth for q in asked])
+
+    def by_length(self) -> list[list[int]]:
+        """Places of the shorter half of the questions, and of the longer one: so little is padding."""
+        order = sorted(range(len(self.questions)), key=lambda i: len(self.questions[i].text + self.questions[i].truth))
+        half = len(order) // 2
+        return [part for part in (order[:half], order[half:]) if part]
+
+
+def training_steps(
+    examples: Sequence[Example], config: TrainConfig, rank: int = 0, n_ranks: int = 1, first: int = 0
+) -> Iterator[Step]:
+    """Endless training steps from number `first` on. A step depends on the seed, its number and the rank alone, and
+    those of several ranks have other targets, names and questions."""
+    batches = batches_of(examples, config.targets_per_step, random.Random(config.seed), rank, n_ranks)
+    for index, batch in enumerate(islice(batches, first, None), first):
+        rng = random.Random(f"{config.seed}/{rank}/{index}")
+        named = [relabel(example, rng) for example in batch] if config.relabel else batch
+        asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
+        owner, questions = zip(*asked, strict=True)
+        yield Step(tuple(named), owner, questions, tuple(rng.random() >= config.no_weights for _ in named))
+
+
+def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
+    """Mean loss (nats a token) of every answer; `swap` gives each target another one's weights.
+
+    The weights of a target are read once for all questions about it.
+    """
+    tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
+    tokens = tokens if swap is None else tokens[list(swap)]
+    prefix, losses = oracle.reader.read(tokens), tokens.new_zeros(len(step.questions))
+    for chosen in step.by_length():
+        texts, owner = step.texts(oracle, chosen), [step.owner[i] for i in chosen]
+        loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [step.has_weights[i] for i in owner])).float()
+        losses[chosen] = loss.sum(1) / (texts.labels >= 0).sum(1)
+    return losses
