@@ -73,7 +73,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 def _table(rows: Sequence[Row], case: str) -> str:
     lines = []
-    for arm in names(rows, "arm"):
+    for arm in names([row for row in rows if row["case"] == case], "arm"):
         cells = {field: summary(of(rows, field, case=case, arm=arm)) for field in COLUMNS}
         lost = [
             " / ".join(summary(of(rows, f"lost_{name}_{side}", case=case, arm=arm)).text() for side in SIDES)
