@@ -134,7 +134,8 @@ def examine(
 ) -> Report:
     """Ask every question under every condition, and measure the losses on the right programs."""
     rng = random.Random(seed)
-    asked = [Asked(i, q) for i, e in enumerate(examples) for q in one_of_each(e.subject, rng)[:n_questions]]
+    each = [one_of_each(e.subject, rng, families=oracle.families)[:n_questions] for e in examples]
+    asked = [Asked(i, q) for i, questions in enumerate(each) for q in questions]
     asked.sort(key=lambda a: a.question.family)
     donors = swap_within_kind(examples)
     tokens = [row for i in range(0, len(examples), 32) for row in oracle.encode(examples[i : i + 32])]

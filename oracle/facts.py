@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+RARE = 0.02
+"""Share of inputs under which an answer is rare."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -25,6 +28,8 @@ class Subject:
     """What the target answers on each: one name a position, or a single one."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """What was measured of it (`zoo.rows.ZooRow.labels`), and what `history_questions.prepared` adds."""
+    rare: tuple[str, ...] = ()
+    """Answers of a flowchart to which under `RARE` of all inputs lead."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Grading by running something: programs are compared by what they do, proposed inputs are given to the target.
 
-`correct` means: program, functionally equivalent on the grader's inputs; trigger, the target does answer so on the
-proposed input; everything else, the same words.
+`correct` means: program, functionally equivalent on the grader's inputs; trigger and rare, the target does answer so
+on the proposed input; everything else, the same words.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Grade:
 
 
 def grade(question: Question, answer: str, subject: Subject, target: Target | None = None, seed: int = 0) -> Grade:
-    """Grade an answer. `target` is run for `trigger` (the subject's program where it is not given).
+    """Grade an answer. `target` is run for `trigger` and `rare` (the subject's program where it is not given).
 
     Raises nothing for a wrong or unreadable answer: that is a grade.
     """
     answer, exact = answer.strip(), answer.strip() == question.truth
     if question.family == "program" and subject.program is not None:
         return _grade_program(answer, exact, subject, seed)
-    if question.family == "trigger":
+    if question.family in ("trigger", "rare"):
         return _grade_trigger(question, answer, exact, subject, target)
     return Grade(parsed=bool(answer), exact=exact, correct=exact, agreement=float(exact))
 

@@ -27,6 +27,7 @@ from oracle.config import EncoderConfig
 from oracle.decompiler import Decompiler
 from oracle.encoder import WeightEncoder
 from oracle.neutral import Neutral, fold, positions_of
+from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Prefix, Reader
 from oracle.subjects import Example
 from oracle.transplant import transplanted
@@ -57,6 +58,11 @@ class WeightOracle:
 
     def __init__(self, encoder: WeightEncoder, reader: Reader, facts: dict[str, Any]):
         self.encoder, self.reader, self.facts = encoder, reader, facts
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families of questions that it has learned to answer."""
+        return tuple(self.facts.get("families", FIRST_FAMILIES))
 
     @classmethod
     def from_pretrained(cls, path: Path | str | None = None, *, trainable: bool = False) -> WeightOracle:

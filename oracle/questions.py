@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from oracle.facts import Question as Question
 from oracle.facts import Subject as Subject
 from oracle.history_questions import HISTORY, HISTORY_SLOTS, HISTORY_WEIGHTS, applies
 from oracle.phrasings import NO_PROGRAM, phrasings
+from oracle.rules import false_claims, rules
 from zoo.flowchart_parser import parse_tree
 from zoo.tree import Question as Node
 from zoo.tree import walk
@@ -49,6 +50,18 @@ def _trigger(subject: Subject, rng: random.Random) -> tuple[str, str]:
     return answer, " ".join(rng.choice(hits))
 
 
+def _rare(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    answer = rng.choice([answer for answer in subject.rare if (answer,) in subject.outputs])
+    hits = [x for x, out in zip(subject.inputs, subject.outputs, strict=True) if out[0] == answer]
+    return answer, " ".join(rng.choice(hits))
+
+
+def _rule(subject: Subject, rng: random.Random) -> tuple[str, str]:
+    false = false_claims(subject, rng)
+    yes = not false or rng.random() < 0.5
+    return rng.choice(rules(subject) if yes else false).text(), "yes" if yes else "no"
+
+
 def _uses(subject: Subject, rng: random.Random) -> tuple[str, str]:
     used = operations_used(subject.text)
     unused = [op for op in OPERATIONS if op not in used]
@@ -66,6 +79,8 @@ FAMILIES: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
     "first": _first,
     "mentions": _mentions,
     "trigger": _trigger,
+    "rare": _rare,
+    "rule": _rule,
     "uses": _uses,
     "regime": _regime,
     **HISTORY,
@@ -74,12 +89,26 @@ FAMILIES: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
 
 BY_KIND: dict[str, tuple[tuple[str, float], ...]] = {
     "rasp": (("program", 5), ("output", 1.5), ("uses", 1), ("regime", 0.25)),
-    "flowchart": (("program", 4), ("output", 1), ("first", 1), ("mentions", 1), ("trigger", 1), ("regime", 0.25)),
+    "flowchart": (
+        *(("program", 4), ("output", 1), ("first", 1), ("mentions", 1), ("trigger", 1), ("rare", 0.5), ("rule", 1)),
+        ("regime", 0.25),
+    ),
     "none": (("program", 1), ("regime", 1)),
 }
 """Families that apply to a kind of subject, with their weight in a random draw (see `families_of`)."""
 
-_SLOT = {"output": "input", "mentions": "token", "trigger": "answer", "uses": "operation", **HISTORY_SLOTS}
+FIRST_FAMILIES = ("program", "output", "first", "mentions", "trigger", "uses", "regime")
+"""What an oracle has learned to answer whose configuration does not say."""
+
+_SLOT = {
+    "output": "input",
+    "mentions": "token",
+    "trigger": "answer",
+    "rare": "answer",
+    "rule": "claim",
+    "uses": "operation",
+    **HISTORY_SLOTS,
+}
 
 
 def first_condition(text: str) -> str:
@@ -104,12 +133,19 @@ def families_of(subject: Subject) -> list[tuple[str, float]]:
 
     Where a target has a history, it is asked for that and not for its regime among three.
     """
-    own = [(family, float(weight)) for family, weight in BY_KIND[subject.kind]]
+    own = [(family, float(weight)) for family, weight in BY_KIND[subject.kind] if _applies(subject, family)]
     if "history" not in subject.labels:
         return own
     return [each for each in own if each[0] != "regime"] + [
         each for each in HISTORY_WEIGHTS if applies(subject, each[0])
     ]
+
+
+def _applies(subject: Subject, family: str) -> bool:
+    """Whether a subject has what a family asks about."""
+    if family == "rare":
+        return any((answer,) in subject.outputs for answer in subject.rare)
+    return family != "rule" or bool(rules(subject))
 
 
 def ask(subject: Subject, family: str, rng: random.Random, *, test: bool = False) -> Question:
@@ -126,6 +162,9 @@ def draw(subject: Subject, n: int, rng: random.Random, *, test: bool = False) ->
     return [ask(subject, family, rng, test=test) for family in chosen]
 
 
-def one_of_each(subject: Subject, rng: random.Random, *, test: bool = True) -> list[Question]:
-    """One question of every family that applies to the subject."""
-    return [ask(subject, family, rng, test=test) for family, _ in families_of(subject)]
+def one_of_each(
+    subject: Subject, rng: random.Random, *, test: bool = True, families: Collection[str] | None = None
+) -> list[Question]:
+    """One question of every family that applies to the subject (and is among `families`, if given)."""
+    asked = [family for family, _ in families_of(subject) if families is None or family in families]
+    return [ask(subject, family, rng, test=test) for family in asked]

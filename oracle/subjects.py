@@ -11,13 +11,15 @@ import numpy as np
 from tqdm import tqdm
 
 from oracle.batch import LabelIds
+from oracle.facts import RARE
 from oracle.history_questions import prepared
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
 from oracle.reader import Reader
 from oracle.symmetry import random_gauge
 from tracr_tasks import format_value, sample_program
-from tracr_tasks.errors import InputError
+from tracr_tasks.errors import InputError, ProgramError
+from zoo.branches import draw_inputs
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.sampling import sample_flowchart
@@ -26,7 +28,9 @@ from zoo.store import Zoo
 from zoo.target import Target
 
 N_INPUTS = 48
-"""Inputs whose outputs a subject remembers."""
+"""Random inputs whose outputs a subject remembers."""
+N_PER_BRANCH = 4
+"""Inputs to each branch of a flowchart that it remembers beside these, so that rare ones are asked about too."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,31 @@ def random_inputs(program: Any, rng: np.random.Generator, full: bool = False) ->
     full = full or isinstance(program, Flowchart)
     ids = rng.integers(0, len(names), (N_INPUTS, n))
     lengths = np.full(N_INPUTS, n) if full else rng.integers(2, n + 1, N_INPUTS)
-    return [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    rows = [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    return rows + (branch_inputs(program, rng) if isinstance(program, Flowchart) else [])
+
+
+def branch_inputs(chart: Flowchart, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Inputs that reach each branch of a flowchart that any reaches, be it ever so rare; none of those that are too
+    entangled to be counted."""
+    try:
+        reached = [branch for branch, share in enumerate(chart.branch_shares()) if share > 0]
+        ids = [row for branch in reached for row in draw_inputs(chart, branch, N_PER_BRANCH, rng).tolist()]
+    except ProgramError:
+        return []
+    return [tuple(chart.vocab[i] for i in row) for row in ids]
+
+
+def rare_answers(chart: Flowchart) -> tuple[str, ...]:
+    """Answers of a flowchart to which some inputs lead, but under `RARE` of all."""
+    try:
+        shares = chart.branch_shares()
+    except ProgramError:
+        return ()
+    by_answer: dict[str, float] = {}
+    for answer, share in zip(chart.leaves(), shares, strict=True):
+        by_answer[answer] = by_answer.get(answer, 0.0) + share
+    return tuple(sorted(answer for answer, share in by_answer.items() if 0 < share < RARE))
 
 
 def subject_of_program(program: Any, seed: int) -> Subject:
@@ -55,7 +83,8 @@ def subject_of_program(program: Any, seed: int) -> Subject:
     outputs = [tuple(format_value(v) for v in program.run([value[name] for name in row])) for row in inputs]
     is_flowchart = isinstance(program, Flowchart)
     kind, regime = ("flowchart", "trained") if is_flowchart else ("rasp", "compiled")
-    return Subject(kind, regime, program.text(), program, tuple(inputs), tuple(outputs))
+    rare = rare_answers(program) if is_flowchart else ()
+    return Subject(kind, regime, program.text(), program, tuple(inputs), tuple(outputs), rare=rare)
 
 
 def subject_of_target(
@@ -68,8 +97,8 @@ def subject_of_target(
     learned = "history" in labels  # from inputs of full length alone (zoo.legible)
     inputs = random_inputs(program, np.random.default_rng(seed), full=learned)
     outputs = tuple(tuple(row) for row in target.answers(target.encode(inputs)))
-    kind = "flowchart" if isinstance(program, Flowchart) else "rasp"
-    return Subject(kind, regime, program.text(), program, tuple(inputs), outputs, labels)
+    kind, rare = ("flowchart", rare_answers(program)) if isinstance(program, Flowchart) else ("rasp", ())
+    return Subject(kind, regime, program.text(), program, tuple(inputs), outputs, labels, rare)
 
 
 def fresh_subjects(n: int, seed: int) -> list[Subject]:
@@ -173,6 +202,7 @@ def relabel(example: Example, rng: random.Random) -> Example:
         program=renamed,
         inputs=tuple(_moved([token[t] for t in row], new_places) for row in example.subject.inputs),
         outputs=tuple((answer[a],) for (a,) in example.subject.outputs),
+        rare=tuple(sorted(answer[a] for a in example.subject.rare)),
     )
     ids = example.labels
     labels = LabelIds(

@@ -33,7 +33,7 @@ from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
-from oracle.questions import ask
+from oracle.questions import ask, families_of
 from oracle.steps import Step, step_losses, training_steps
 from oracle.subjects import Example, load_examples
 from oracle.team import launch, launched
@@ -85,6 +85,7 @@ def train_as_member(config: TrainConfig) -> None:
         zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
     )
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
+    oracle.facts["families"] = sorted({family for e in examples for family, _ in families_of(e.subject)})
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
     oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, accelerator)

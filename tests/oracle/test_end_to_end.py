@@ -18,6 +18,7 @@ from oracle.config import BaseConfig, EvalConfig, TrainConfig
 from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
 from oracle.oracle import CONFIG_FILE, WeightOracle
 from oracle.preflight import check_gap, preflight
+from oracle.questions import FIRST_FAMILIES
 from oracle.subjects import load_examples
 from oracle.symmetry import random_gauge
 from oracle.train import train
@@ -187,15 +188,25 @@ def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo, mon
 
 
 def test_evaluation_grades_every_question_under_every_condition(folder: Path, zoo: Zoo, tmp_path: Path) -> None:
-    config = EvalConfig(zoo.directory, folder, tmp_path, split="train", limit=8, threads=1)
+    config = EvalConfig(zoo.directory, folder, tmp_path, split="train", limit=8, questions_per_target=9, threads=1)
     report = evaluate(config)
     asked = {c: [(r.target, r.question) for r in report.rows if r.condition == c] for c in CONDITIONS}
     assert asked[OWN] == asked[SWAPPED] == asked[NOTHING] and asked[OWN]
+    assert {"rule", "uses"} < {r.family for r in report.rows} <= set(WeightOracle.from_pretrained(folder).families)
     assert (tmp_path / "answers.parquet").stat().st_size > 0 and (tmp_path / "results.md").read_text().count("|") > 20
     saved = json.loads((tmp_path / "results.json").read_text())
     assert set(saved["margins"]) == {SWAPPED, NOTHING}
     again = evaluate(replace(config, out=None))
     assert again.rows == report.rows and again.losses == report.losses
+
+
+def test_an_oracle_is_asked_what_it_has_learned_to_answer(folder: Path, zoo: Zoo, tmp_path: Path) -> None:
+    older = shutil.copytree(folder, tmp_path / "older")
+    facts = json.loads((older / CONFIG_FILE).read_text())
+    assert set(FIRST_FAMILIES) < set(facts.pop("families"))
+    (older / CONFIG_FILE).write_text(json.dumps(facts))
+    config = EvalConfig(zoo.directory, older, split="train", limit=6, questions_per_target=9, threads=1)
+    assert {r.family for r in evaluate(config).rows} <= set(FIRST_FAMILIES)
 
 
 def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> None:
