@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tyro
 
+from oracle.calibration import FILE as CALIBRATOR
 from oracle.oracle import ADAPTER, ASSETS, CONFIG_FILE, ENCODER_FILE, HOUSE, fingerprint
 
 LIMIT = 32 << 20
@@ -43,8 +44,10 @@ def main(config: Config) -> None:
     facts = json.loads((config.oracle / CONFIG_FILE).read_text())
     if facts["base_sha256"] != fingerprint(config.base):
         raise SystemExit(f"{config.oracle} was trained on another base than {config.base}")
-    shutil.rmtree(ASSETS, ignore_errors=True)
-    for source, names, folder in ((config.base, BASE_FILES, HOUSE), (config.oracle, ORACLE_FILES, "oracle")):
+    calibrator = [CALIBRATOR] if (config.oracle / CALIBRATOR).exists() else []
+    shipped = ((config.base, BASE_FILES, HOUSE), (config.oracle, (*ORACLE_FILES, *calibrator), "oracle"))
+    for source, names, folder in shipped:
+        shutil.rmtree(ASSETS / folder, ignore_errors=True)
         for name in names:
             target = ASSETS / folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

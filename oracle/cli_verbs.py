@@ -20,7 +20,7 @@ import tyro
 from oracle.cli_parse import Verb, nearest
 from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
-from oracle.config import BaseConfig, EvalConfig, QuickstartConfig, TrainConfig
+from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuickstartConfig, TrainConfig
 from tracr_tasks.errors import InputError, ProgramError, TargetError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class AskConfig:
     questions: tyro.conf.Positional[tuple[str, ...]] = ()
     """Questions; "What does this model compute?" if none is given."""
     json: bool = False
-    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence"}]}."""
+    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains"}]}."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
 
@@ -133,9 +133,11 @@ def run_ask(config: AskConfig) -> None:
 
     if not config.json:
         for answer in answers:
-            say_answer(answer.question, answer.text, answer.confidence)
+            say_answer(answer.question, answer.text, answer.confidence, answer.sure)
         return
-    rows = [{"question": a.question, "answer": a.text, "confidence": a.confidence} for a in answers]
+    rows = [
+        {"question": a.question, "answer": a.text, "confidence": a.confidence, "abstains": not a.sure} for a in answers
+    ]
     print(json.dumps({"target": config.target, "answers": rows}))
 
 
@@ -289,6 +291,14 @@ def run_eval(config: EvalConfig) -> None:
     say_markdown(evaluate(config).table)
 
 
+def run_calibrate(config: CalibrateConfig) -> None:
+    """`calibrate`: `oracle.calibrate.calibrate`; prints how good the confidence is on targets left out of the fit."""
+    from oracle.calibrate import calibrate
+    from oracle.console import say
+
+    say(f"confidence on targets left out of the fit: {calibrate(config).measured}")
+
+
 VERBS = {
     "quickstart": Verb(
         "make new models, ask about them, compare with truth and controls", QuickstartConfig, run_quickstart
@@ -301,6 +311,7 @@ VERBS = {
     "decompile": Verb("write a target's program from its weights alone", DecompileConfig, run_decompile),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),
     "train": Verb("train an oracle on a zoo", TrainConfig, run_train),
+    "calibrate": Verb("fit an oracle's confidence to what it gets right", CalibrateConfig, run_calibrate),
     "eval": Verb("measure an oracle on unseen targets, beside its controls", EvalConfig, run_eval),
 }
 """Every command, in the order of the help text."""

@@ -146,6 +146,24 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CalibrateConfig:
+    """Fit an oracle's confidence to what it gets right on targets it has not learned from; saved in its folder."""
+
+    zoo: Path
+    """Zoo whose targets are asked about."""
+    oracle: Path | None = None
+    """Folder of the oracle; the one that ships with the package if not given."""
+    split: str = "val"
+    """Split of the zoo: neither learned from nor tested on."""
+    limit: int = 300
+    """Targets at most."""
+    seed: int = 0
+    """Seed of the targets and the questions."""
+    threads: int = 2
+    """Torch threads."""
+
+
+@dataclass(frozen=True)
 class EvalConfig:
     """Measure an oracle on targets it has not seen, beside the controls that would expose a fake."""
 

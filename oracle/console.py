@@ -57,13 +57,13 @@ def say_markdown(text: str) -> None:
     out.print(Markdown(text), soft_wrap=False)
 
 
-def say_answer(question: str, answer: str, confidence: float) -> None:
+def say_answer(question: str, answer: str, confidence: float, sure: bool) -> None:
     """Print one question with its answer (which may have many lines) and the confidence in it, from 0 to 1."""
     out = console()
     body = printable(answer, keep="\n\t").rstrip()
     out.print(printable(question), style="bold")
     out.print("\n".join("  " + line for line in body.splitlines()) or "  (no answer)")
-    out.print(f"  confidence {confidence:.2f}", style="dim")
+    out.print(f"  confidence {confidence:.2f}{'' if sure else ' (abstains: this is its best guess)'}", style="dim")
 
 
 def printable(text: str, *, keep: str = "") -> str:

@@ -12,12 +12,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from oracle.calibration import Reliability, reliability
 from oracle.config import EvalConfig, to_json
 from oracle.grade import grade
 from oracle.oracle import Answer, WeightOracle
@@ -78,6 +80,16 @@ class Report:
         rows = self._chosen(condition, kind, "program")
         return clustered_mean([r.agreement for r in rows], [r.target for r in rows])
 
+    def reliability(self) -> Reliability:
+        """How good the confidence in answers from own weights is; a target's regime, which its shape gives away, is
+        left out.
+
+        Raises:
+            InputError: nothing else was asked.
+        """
+        rows = [r for r in self._chosen(OWN, None, None) if r.family != "regime"]
+        return reliability(np.array([r.confidence for r in rows]), np.array([r.correct for r in rows], dtype=bool))
+
     def without(self, family: str) -> Report:
         """The same report, one family of questions left out."""
         return replace(self, rows=tuple(r for r in self.rows if r.family != family))
@@ -109,7 +121,7 @@ class Report:
         for kind, found in self.losses.items():
             losses = [found[condition] for condition in CONDITIONS]
             lines.append(_line(kind, "loss on the right program, nats a token", losses))
-        return "\n".join(lines)
+        return "\n".join([*lines, "", f"Confidence in answers from own weights: {self.reliability()}."])
 
 
 def _line(kind: str, what: str, cells: Sequence[Interval]) -> str:
@@ -234,6 +246,7 @@ def write_report(report: Report, config: EvalConfig, facts: dict[str, object]) -
     write_atomic(config.out / "answers.parquet", [sink.getvalue().to_pybytes()])
     losses = {kind: {name: asdict(x) for name, x in found.items()} for kind, found in report.losses.items()}
     margins = {control: asdict(report.margin(control=control)) for control in (SWAPPED, NOTHING)}
-    results = {"config": to_json(config), "losses": losses, "margins": margins} | facts
+    trust = {"reliability": asdict(report.reliability())}
+    results = {"config": to_json(config), "losses": losses, "margins": margins} | trust | facts
     write_atomic(config.out / "results.json", [json.dumps(results, indent=1).encode()])
     write_atomic(config.out / "results.md", [(report.table + "\n").encode()])

@@ -23,6 +23,7 @@ from oracle.added import ADDED as ADDED
 from oracle.added import zeros_added
 from oracle.base import load as load_base
 from oracle.batch import LabelIds, collate
+from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
 from oracle.decompiler import Decompiler
 from oracle.encoder import WeightEncoder
@@ -50,14 +51,24 @@ class Answer:
     question: str
     text: str
     confidence: float
-    """Probability that the reader gives to this exact answer, from 0 to 1."""
+    """Probability that it is right, from 0 to 1; of an oracle that was not calibrated, that the reader gives to these
+    very words."""
+    log_probs: tuple[float, ...]
+    """Of its tokens, the end token included, in nats."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is more likely right than wrong; else the oracle abstains, and the text is its best guess."""
+        return self.confidence >= SURE
 
 
 class WeightOracle:
     """Encoder and reader; `facts` is what oracle_config.json says."""
 
-    def __init__(self, encoder: WeightEncoder, reader: Reader, facts: dict[str, Any]):
-        self.encoder, self.reader, self.facts = encoder, reader, facts
+    def __init__(
+        self, encoder: WeightEncoder, reader: Reader, facts: dict[str, Any], calibrator: Calibrator | None = None
+    ):
+        self.encoder, self.reader, self.facts, self.calibrator = encoder, reader, facts, calibrator
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -116,7 +127,13 @@ class WeightOracle:
         prompts = [template.from_nothing(template.escape(question, self.reader.special)) for question in questions]
         said = self.reader.generate(prompts, prefix)
         rows = zip(questions, said.texts, said.log_probs, strict=True)
-        return [Answer(question, text, math.exp(min(0.0, sum(log_probs)))) for question, text, log_probs in rows]
+        return [Answer(*row[:2], self.confidence(*row[1:]), row[2]) for row in rows]
+
+    def confidence(self, text: str, log_probs: Sequence[float]) -> float:
+        """How far an answer is to be trusted."""
+        if self.calibrator is not None:
+            return self.calibrator(text, log_probs)
+        return math.exp(min(0.0, sum(log_probs)))
 
     def save_pretrained(self, path: Path | str) -> None:
         """Write adapter, encoder (bf16) and, last, the configuration: a half-saved oracle has none."""
@@ -131,6 +148,8 @@ class WeightOracle:
             for name, tensor in self.encoder.state_dict().items()
         }
         write_atomic(path / ENCODER_FILE, [save(weights)])
+        if self.calibrator is not None:
+            self.calibrator.save(path)
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
 
 
@@ -245,7 +264,7 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
     leave_casts_to_autocast(model)
     reader = Reader(model.eval(), tokenizer, ordered=facts.get("ordered", True))
-    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts)
+    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts, Calibrator.load(path))
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:

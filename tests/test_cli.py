@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -301,24 +300,18 @@ def test_a_zoo_is_built_shown_verified_and_asked_about(run: Run, tmp_path: Path,
     assert err.count("\n") == 1 and str(zoo) in err
 
 
-@dataclass(frozen=True)
-class FakeAnswer:
-    question: str
-    text: str
-    confidence: float
-
-
 @pytest.fixture
 def fake_oracle(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stands in for the reader: what it was asked, as (folder of the oracle, target) rows."""
-    from oracle.oracle import WeightOracle
+    from oracle.oracle import Answer, WeightOracle
 
     seen: list[Any] = []
 
     class Fake:
-        def ask(self, target: Any, questions: list[str]) -> list[FakeAnswer]:
+        def ask(self, target: Any, questions: list[str]) -> list[Answer]:
             seen.append(target)
-            return [FakeAnswer(question, "line 1\n\x1b[31mline 2", 0.75) for question in questions]
+            trust = {"q2": 0.25}
+            return [Answer(question, "line 1\n\x1b[31mline 2", trust.get(question, 0.75), ()) for question in questions]
 
     def from_pretrained(path: Path | None = None) -> Fake:
         seen.append(path)
@@ -334,12 +327,17 @@ def test_ask_prints_question_answer_and_confidence(run: Run, target_dir: Path, f
     assert out == "What does this model compute?\n  line 1\n  \\x1b[31mline 2\n  confidence 0.75\n"
     assert fake_oracle[0] is None
     assert fake_oracle[1].vocab.input == ("BOS", "PAD", "a", "b")
+    assert run("ask", target_dir, "q2")[1].endswith("confidence 0.25 (abstains: this is its best guess)\n")
 
 
 def test_ask_json(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
     status, out, err = run("ask", target_dir, "q1", "q2", "--json", "--oracle", "mine")
     assert (status, err) == (0, "")
-    answers = [{"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": 0.75} for q in ("q1", "q2")]
+    trust = {"q1": (0.75, False), "q2": (0.25, True)}
+    answers = [
+        {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains}
+        for q, (confidence, abstains) in trust.items()
+    ]
     assert json.loads(out) == {"target": str(target_dir), "answers": answers}
     assert fake_oracle[0] == Path("mine")
 

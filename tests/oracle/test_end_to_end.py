@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from oracle import calibrate as calibrate_module
 from oracle import train as train_module
 from oracle.base import pretrain
+from oracle.calibrate import calibrate
 from oracle.checkpoint import FILE
-from oracle.config import BaseConfig, EvalConfig, TrainConfig
+from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, TrainConfig
 from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
+from oracle.grade import Grade
 from oracle.oracle import CONFIG_FILE, WeightOracle
 from oracle.preflight import check_gap, preflight
 from oracle.questions import FIRST_FAMILIES
@@ -207,6 +211,25 @@ def test_an_oracle_is_asked_what_it_has_learned_to_answer(folder: Path, zoo: Zoo
     (older / CONFIG_FILE).write_text(json.dumps(facts))
     config = EvalConfig(zoo.directory, older, split="train", limit=6, questions_per_target=9, threads=1)
     assert {r.family for r in evaluate(config).rows} <= set(FIRST_FAMILIES)
+
+
+def test_a_calibrated_oracle_keeps_its_calibrator(
+    folder: Path, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An untrained reader is never right, so its answers are graded by a coin here."""
+    copy, rng = shutil.copytree(folder, tmp_path / "copy"), random.Random(0)
+    config = CalibrateConfig(zoo.directory, copy, split="train", limit=12, threads=1)
+    with pytest.raises(InputError, match="0 right"):
+        calibrate(config)
+    coin = Grade(parsed=True, exact=True, correct=True, agreement=1.0)
+    monkeypatch.setattr(calibrate_module, "grade", lambda *_: replace(coin, correct=rng.random() < 0.5))
+    found, oracle = calibrate(config), WeightOracle.from_pretrained(copy)
+    assert oracle.calibrator == found
+    target = zoo.target(next(iter(zoo)).id)
+    answer = oracle.ask(target, "What does this model compute?")[0]
+    assert answer.confidence == found(answer.text, answer.log_probs) and answer.sure == (answer.confidence >= 0.5)
+    oracle.save_pretrained(tmp_path / "again")
+    assert WeightOracle.from_pretrained(tmp_path / "again").calibrator == found
 
 
 def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> None:

@@ -1,0 +1,161 @@
+"""How far an answer is to be trusted: from what the reader says of its own words to the probability that it is right.
+
+A logistic regression on the log-probabilities of an answer's tokens, one for each form of answer (a program, yes or no,
+other words), fitted on targets that neither training nor test has seen. The measures of a confidence are the usual
+ones: expected calibration error over ten equal bins, Brier score, area under the ROC curve.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from oracle.read_outs import auroc
+from tracr_tasks.errors import InputError, OracleError
+from zoo.files import read_json, shown, write_atomic
+
+FILE = "calibrator.json"
+FORMS = ("program", "yes or no", "words")
+SIGNS = ("one", "sum", "mean", "least")
+"""Of an answer's log-probabilities, in nats; `one` is 1."""
+FLOOR = -20.0
+"""Log-probabilities count as this at least."""
+LEAST = 50
+"""Answers that a fit needs."""
+N_BINS = 10
+SURE = 0.5
+"""Confidence under which an oracle abstains: its answer is then more likely wrong than right."""
+
+
+def form_of(text: str) -> str:
+    """What kind of answer a text is."""
+    if text in ("yes", "no"):
+        return "yes or no"
+    return "program" if " = " in text or " then " in text else "words"
+
+
+def signs_of(text: str, log_probs: Sequence[float]) -> Float[np.ndarray, " sign"]:
+    """What the confidence in an answer is taken from: zero but for the signs of its form."""
+    values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
+    out = np.zeros((len(FORMS), len(SIGNS)))
+    out[FORMS.index(form_of(text))] = 1.0, max(FLOOR, values.sum()), values.mean(), values.min()
+    return out.ravel()
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How good confidences are."""
+
+    number: int
+    error: float
+    """Expected calibration error: mean over answers of |accuracy - mean confidence| of their bin."""
+    brier: float
+    auroc: float
+    """That a right answer has more confidence than a wrong one; NaN where all are right, or none is."""
+
+    def __str__(self) -> str:
+        return (
+            f"expected error {self.error:.3f}, Brier {self.brier:.3f}, AUROC {self.auroc:.3f} ({self.number} answers)"
+        )
+
+
+def reliability(confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]) -> Reliability:
+    """Measure confidences against what was right.
+
+    Raises:
+        InputError: no answers.
+    """
+    if not len(confidence):
+        raise InputError("calibration: no answers, expected one at least")
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    counts = np.bincount(bins, minlength=N_BINS)
+    gaps = np.abs(np.bincount(bins, confidence - correct, N_BINS))
+    return Reliability(
+        len(confidence),
+        float(gaps.sum() / counts.sum()),
+        float(np.square(confidence - correct).mean()),
+        auroc(confidence, correct),
+    )
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Turns an answer's log-probabilities into the probability that it is right."""
+
+    weights: tuple[float, ...]
+    """One a form and sign."""
+    number: int
+    """Answers that it was fitted to."""
+    zoo: str
+    """Hash of the zoo whose targets they were about."""
+    measured: Reliability
+    """On targets left out of the fit, in turn."""
+
+    def __call__(self, text: str, log_probs: Sequence[float]) -> float:
+        """The confidence in an answer, between 0 and 1."""
+        score = float(signs_of(text, log_probs) @ np.asarray(self.weights))
+        return 1 / (1 + math.exp(-max(-500.0, score)))
+
+    def save(self, folder: Path) -> None:
+        """Write calibrator.json into an oracle's folder."""
+        write_atomic(folder / FILE, [(json.dumps(asdict(self), indent=1) + "\n").encode()])
+
+    @classmethod
+    def load(cls, folder: Path) -> Calibrator | None:
+        """The calibrator of an oracle's folder; None if it has none.
+
+        Raises:
+            OracleError: the file is damaged.
+        """
+        if not (folder / FILE).is_file():
+            return None
+        told: dict[str, Any] = read_json(folder / FILE, 1 << 16, OracleError)
+        weights = told.get("weights")
+        names = {field.name for field in fields(cls)}
+        if set(told) != names or not isinstance(weights, list) or len(weights) != len(FORMS) * len(SIGNS):
+            raise OracleError(f"{shown(folder / FILE, 300)}: not what `weight-oracle calibrate` writes")
+        if not all(isinstance(w, float | int) and math.isfinite(w) for w in weights):
+            raise OracleError(f"{shown(folder / FILE, 300)}: weights are not finite numbers")
+        measured = told["measured"]
+        if not isinstance(measured, dict) or set(measured) != {field.name for field in fields(Reliability)}:
+            raise OracleError(f"{shown(folder / FILE, 300)}: measured is not what `weight-oracle calibrate` writes")
+        return cls(**told | {"weights": tuple(weights), "measured": Reliability(**measured)})
+
+
+def fitted(
+    signs: Float[np.ndarray, "n sign"], correct: Bool[np.ndarray, " n"], clusters: Sequence[str], zoo: str
+) -> Calibrator:
+    """A calibrator of answers, measured by five folds of whole clusters (targets).
+
+    Raises:
+        InputError: too few answers, of too few targets, or all of them right, or none.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    targets = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    if len(correct) < LEAST or targets.max() < 4 or correct.all() or not correct.any():
+        raise InputError(
+            f"calibration: {len(correct)} answers about {targets.max() + 1} targets, {int(correct.sum())} right; "
+            f"expected {LEAST} answers about 5 targets or more, some right and some wrong"
+        )
+    out_of_fold = np.zeros(len(correct))
+    for seen, unseen in GroupKFold(5).split(signs, correct, targets):
+        out_of_fold[unseen] = 1 / (1 + np.exp(-(signs[unseen] @ _regression(signs[seen], correct[seen]))))
+    weights = tuple(_regression(signs, correct).tolist())
+    return Calibrator(weights, len(correct), zoo, reliability(out_of_fold, correct))
+
+
+def _regression(signs: Float[np.ndarray, "n sign"], correct: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " sign"]:
+    """Weights of a ridge logistic regression; zero, which says one half, where there is nothing to tell apart."""
+    from sklearn.linear_model import LogisticRegression
+
+    if correct.all() or not correct.any():
+        return np.zeros(signs.shape[1])
+    return np.asarray(LogisticRegression(C=1.0, fit_intercept=False, max_iter=2_000).fit(signs, correct).coef_[0])
