@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from oracle.bases import ATTENTION, load
 from oracle.config import BaseConfig
 from oracle.phrasings import phrasings
 from oracle.precision import quick_products
@@ -30,8 +31,6 @@ PAD, EOS = "<|pad|>", "<|eos|>"
 PIECES = r"\)*\n| ?[^\s,()]+\(?|\)+|,| ?\(|\s+"
 """What a token may span: a word with its call bracket, closing brackets with the end of their line. That is a third
 fewer tokens a program than the usual split at every change between letters, digits and signs."""
-ATTENTION = "eager"
-"""For texts of a hundred tokens on a CPU two to three times faster, forward and backward, than the fused kernel."""
 
 
 @quick_products()
@@ -213,13 +212,3 @@ def save(reader: Reader, config: BaseConfig, accuracy: dict[str, float]) -> None
     reader.tokenizer.save_pretrained(config.out)
     facts = {"config": to_json(config), "source_in_context": accuracy}
     write_atomic(config.out / "base_config.json", [json.dumps(facts, indent=1).encode()])
-
-
-def load(path: Path) -> tuple[torch.nn.Module, Any]:
-    """A base model in float32 and its tokenizer, from a folder; nothing is fetched and no code of it is run."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=torch.float32, attn_implementation=ATTENTION, local_files_only=True, trust_remote_code=False
-    )
-    return model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)

@@ -6,7 +6,6 @@ model is named in the configuration with the sha256 of its weights, which is che
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,11 @@ from torch import Tensor
 from oracle import template
 from oracle.added import ADDED as ADDED
 from oracle.added import zeros_added
-from oracle.base import load as load_base
+from oracle.bases import ASSETS as ASSETS
+from oracle.bases import HOUSE as HOUSE
+from oracle.bases import base_folder, check_base
+from oracle.bases import fingerprint as fingerprint
+from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
@@ -36,9 +39,6 @@ from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_header, read_json, shown, write_atomic
 from zoo.target import Target
 
-ASSETS = Path(__file__).parent / "assets"
-"""What ships with the package: the house base model and the default oracle."""
-HOUSE = "house"
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
@@ -124,8 +124,7 @@ class WeightOracle:
 
     def answer(self, questions: Sequence[str], prefix: Prefix | None) -> list[Answer]:
         """Answers to questions, each behind its row of weights; with none, from the question only."""
-        prompts = [template.from_nothing(template.escape(question, self.reader.special)) for question in questions]
-        said = self.reader.generate(prompts, prefix)
+        said = self.reader.generate([self.reader.prompt(question) for question in questions], prefix)
         rows = zip(questions, said.texts, said.log_probs, strict=True)
         return [Answer(*row[:2], self.confidence(*row[1:]), row[2]) for row in rows]
 
@@ -141,7 +140,7 @@ class WeightOracle:
 
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
-        self.reader.model.save_pretrained(path / ADAPTER)  # type: ignore[operator]
+        self.reader.model.save_pretrained(path / ADAPTER, save_embedding_layers=False)  # type: ignore[operator]
         (path / ADAPTER / "README.md").unlink(missing_ok=True)
         weights = {
             name: tensor.detach().cpu().to(torch.bfloat16).contiguous()
@@ -151,36 +150,6 @@ class WeightOracle:
         if self.calibrator is not None:
             self.calibrator.save(path)
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
-
-
-def base_folder(name: str) -> Path:
-    """Where a base model lies: "house" is the one that ships, anything else a folder or a hub name that is fetched.
-
-    Raises:
-        OracleError: neither a folder nor a model of the hub.
-    """
-    if name == HOUSE:
-        if not (ASSETS / HOUSE / "config.json").is_file():
-            raise OracleError(f"{ASSETS / HOUSE}: the house base model is missing; install the package again")
-        return ASSETS / HOUSE
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise OracleError(f"base '{name}': neither a folder nor a model that the hub gives ({reason})") from error
-
-
-def fingerprint(folder: Path) -> str:
-    """sha256 over the base's weight files and tokenizer: what the adapter and the template were trained with."""
-    digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"]):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int) -> WeightOracle:
@@ -208,11 +177,18 @@ def oracle_on_decoder(
 def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple[Reader, dict[str, Any]]:
     """A base with a fresh adapter on every linear layer, and what an oracle's configuration says of it."""
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     folder = base_folder(base)
     model, tokenizer = load_base(folder)
     torch.manual_seed(seed)
-    adapter = LoraConfig(r=lora_rank, lora_alpha=lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapter = LoraConfig(
+        r=lora_rank,
+        lora_alpha=lora_alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores its transposes
+    )
     model = get_peft_model(model, adapter)
     leave_casts_to_autocast(model)
     reader = Reader(model, tokenizer)
@@ -224,6 +200,7 @@ def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple
         "placeholder": template.PLACEHOLDER,
         "d_llm": reader.table.shape[1],
         "ordered": reader.ordered,
+        "chat": reader.chat,
     }
 
 
@@ -254,16 +231,13 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     if facts.get("template") != template.TEMPLATE or facts.get("placeholder") != template.PLACEHOLDER:
         raise OracleError(f"{path / CONFIG_FILE}: template {facts.get('template')!r}, expected {template.TEMPLATE!r}")
     folder = base_folder(facts["base"])
-    if (got := fingerprint(folder)) != facts["base_sha256"]:
-        raise OracleError(
-            f"{folder}: base has sha256 {got[:12]}, expected {facts['base_sha256'][:12]} as in {path / CONFIG_FILE}"
-        )
+    check_base(folder, facts["base_sha256"], facts["d_llm"], path / CONFIG_FILE)
     model, tokenizer = load_base(folder)
     if not (path / ADAPTER / "adapter_model.safetensors").is_file():
         raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
     model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
     leave_casts_to_autocast(model)
-    reader = Reader(model.eval(), tokenizer, ordered=facts.get("ordered", True))
+    reader = Reader(model.eval(), tokenizer, ordered=facts.get("ordered", True), chat=facts.get("chat", False))
     return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts, Calibrator.load(path))
 
 

@@ -22,7 +22,7 @@ from transformers import DynamicCache
 
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
-from oracle.template import PLACEHOLDER, weights_context
+from oracle.template import PLACEHOLDER, escape, from_nothing, weights_context
 
 IGNORED = -100
 """Label of a position that the loss does not count."""
@@ -57,6 +57,8 @@ class Prefix:
     positions: Int[Tensor, "seq n"]
     hidden: Float[Tensor, "seq n n"]
     """Added to the scores: 0, or very low where a column is not seen."""
+    kept: int
+    """First columns that are no padding which texts see that are shown no weights."""
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -66,9 +68,9 @@ class Prefix:
         at = torch.tensor(owner, device=self.mask.device)
         mask = self.mask[at]
         if shown is not None:
-            mask = mask & torch.tensor(shown, device=mask.device)[:, None]
+            mask = mask & (torch.tensor(shown, device=mask.device)[:, None] | (mask.long().cumsum(1) <= self.kept))
         layers = tuple((keys[at], values[at]) for keys, values in self.layers)
-        return Prefix(layers, mask, self.embeds[at], self.positions[at], self.hidden[at])
+        return Prefix(layers, mask, self.embeds[at], self.positions[at], self.hidden[at], self.kept)
 
     def cache(self) -> DynamicCache:
         """A new cache of transformers over these keys and values."""
@@ -81,11 +83,17 @@ class Prefix:
 class Reader:
     """A causal LM with its tokenizer; `model` may be a plain base or a PeftModel around it.
 
-    `ordered` is for adapters that have learned with weight tokens in a row, each seeing those before it.
+    `ordered` is for adapters that have learned with weight tokens in a row, each seeing those before it. `chat` puts
+    questions into the tokenizer's chat template; it does if it has one, unless it is told.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, ordered: bool = False):
+    def __init__(self, model: nn.Module, tokenizer: Any, ordered: bool = False, chat: bool | None = None):
         self.model, self.tokenizer, self.ordered = model, tokenizer, ordered
+        self.chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
+        self.first: list[int] = tokenizer("")["input_ids"][:1]
+        """The token that texts of this family begin with, or none."""
+        if self.first == [tokenizer.eos_token_id]:
+            self.first = []
         self.placeholder_id: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
@@ -120,10 +128,21 @@ class Reader:
             self._names[name] = found or [self.eos_id]
         return self._names[name]
 
-    def texts(self, prompts: Sequence[str], answers: Sequence[str] | None = None) -> TextBatch:
-        """Tokenise prompts (and answers, each ended by the end token) into a left-padded batch."""
+    def prompt(self, question: str) -> str:
+        """What is put to the model for a question, whose special tokens stay text."""
+        safe = escape(question, self.special)
+        if not self.chat:
+            return from_nothing(safe)
+        said: str = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": safe}], tokenize=False, add_generation_prompt=True
+        )
+        return said.removeprefix(self.tokenizer.decode(self.first))  # it stands in front of all, not of the question
+
+    def texts(self, prompts: Sequence[str], answers: Sequence[str] | None = None, *, alone: bool = False) -> TextBatch:
+        """Tokenise prompts (and answers, each ended by the end token) into a left-padded batch; those that stand
+        `alone`, with nothing before them, begin with the family's first token."""
         encode = lambda texts: self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # noqa: E731
-        heads = encode(prompts)
+        heads = [[*(self.first if alone else []), *head] for head in encode(prompts)]
         tails = (
             [[] for _ in heads] if answers is None else [[*t, self.eos_id] for t in encode(f" {a}" for a in answers)]
         )
@@ -155,7 +174,7 @@ class Reader:
 
     def read(self, weight_tokens: Float[Tensor, "target n_tokens d_llm"]) -> Prefix:
         """What every layer makes of the weight tokens of each target, with gradients."""
-        batch = self.texts([weights_context(n) for n in present(weight_tokens).sum(1).tolist()])
+        batch = self.texts([weights_context(n) for n in present(weight_tokens).sum(1).tolist()], alone=True)
         places = batch.ids == self.placeholder_id
         more = places & functional.pad(places, (1, 0))[:, :-1]  # all but the first: they share its position
         if self.ordered:
@@ -168,7 +187,7 @@ class Reader:
         embeds = self.splice(batch.ids, weight_tokens)
         hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
         if self.checkpointed:
-            return Prefix((), batch.mask, embeds, positions, hidden)
+            return Prefix((), batch.mask, embeds, positions, hidden, len(self.first))
         out = self.model(
             inputs_embeds=embeds,
             attention_mask=hidden[:, None],
@@ -178,7 +197,7 @@ class Reader:
             logits_to_keep=1,
         )
         layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
-        return Prefix(layers, batch.mask, embeds, positions, hidden)
+        return Prefix(layers, batch.mask, embeds, positions, hidden, len(self.first))
 
     @property
     def checkpointed(self) -> bool:
@@ -243,7 +262,7 @@ class Reader:
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int = 160) -> Generated:
         """Greedy answers with the log-probability of every token, each behind its row of the prefix."""
-        batch = self.texts(prompts)
+        batch = self.texts(prompts, alone=prefix is None)
         ids, mask, cache = batch.ids, batch.mask, None
         if prefix is not None:
             before = torch.full_like(prefix.mask, self.pad_id, dtype=ids.dtype)  # never looked up: they are cached
@@ -254,7 +273,7 @@ class Reader:
             past_key_values=cache,
             max_new_tokens=max_tokens,
             do_sample=False,
-            suppress_tokens=[self.placeholder_id, self.pad_id],
+            suppress_tokens=[id for id in (self.placeholder_id, self.pad_id) if id != self.eos_id],
             pad_token_id=self.pad_id,
             eos_token_id=self.eos_id,
             output_logits=True,

@@ -10,7 +10,6 @@ from itertools import islice
 from jaxtyping import Float
 from torch import Tensor
 
-from oracle import template
 from oracle.config import TrainConfig
 from oracle.oracle import WeightOracle
 from oracle.questions import Question, draw
@@ -31,7 +30,7 @@ class Step:
     def texts(self, oracle: WeightOracle, chosen: Sequence[int]) -> TextBatch:
         """Prompts and answers of some of the questions as a batch of token ids."""
         asked = [self.questions[i] for i in chosen]
-        return oracle.reader.texts([template.from_nothing(q.text) for q in asked], [q.truth for q in asked])
+        return oracle.reader.texts([oracle.reader.prompt(q.text) for q in asked], [q.truth for q in asked])
 
     def by_length(self) -> list[list[int]]:
         """Places of the shorter half of the questions, and of the longer one: so little is padding."""
