@@ -1,4 +1,6 @@
-"""Put a base model and an oracle into the package: `python dev/ship.py --base runs/base --oracle runs/oracle`.
+"""Put a base model and an oracle into the package, with their cards:
+
+    python dev/ship.py --base runs/base --oracle runs/oracle --results runs/results
 
 The oracle's configuration is changed to name its base as "house"; sizes are checked against what may ship.
 """
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from cards import write_cards
 
 from oracle.calibration import FILE as CALIBRATOR
 from oracle.oracle import ADAPTER, ASSETS, CONFIG_FILE, ENCODER_FILE, HOUSE, fingerprint
@@ -37,6 +40,8 @@ class Config:
     """Folder that `weight-oracle base` wrote."""
     oracle: Path
     """Folder that `weight-oracle train` wrote, with that base."""
+    results: Path
+    """Folder that `weight-oracle eval` wrote, with that oracle."""
 
 
 def main(config: Config) -> None:
@@ -58,6 +63,7 @@ def main(config: Config) -> None:
     adapter.write_text(
         json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": HOUSE}, indent=1) + "\n"
     )
+    write_cards(ASSETS, config.results)
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
     if size > LIMIT:
         raise SystemExit(f"{ASSETS}: {size:,} bytes, expected at most {LIMIT:,}")

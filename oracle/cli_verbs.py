@@ -20,7 +20,7 @@ import tyro
 from oracle.cli_parse import Verb, nearest
 from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
-from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuickstartConfig, TrainConfig
+from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuestionsConfig, QuickstartConfig, TrainConfig
 from tracr_tasks.errors import InputError, ProgramError, TargetError
 
 if TYPE_CHECKING:
@@ -291,6 +291,15 @@ def run_eval(config: EvalConfig) -> None:
     say_markdown(evaluate(config).table)
 
 
+def run_questions(config: QuestionsConfig) -> None:
+    """`questions`: `oracle.dataset.write_questions`."""
+    from oracle.console import say
+    from oracle.dataset import load_questions, write_questions
+
+    file = write_questions(config)
+    say(f"{file}: {load_questions(file).num_rows} questions")
+
+
 def run_calibrate(config: CalibrateConfig) -> None:
     """`calibrate`: `oracle.calibrate.calibrate`; prints how good the confidence is on targets left out of the fit."""
     from oracle.calibrate import calibrate
@@ -307,6 +316,7 @@ VERBS = {
     "library": Verb("list the RASP programs that compile knows by name", LibraryConfig, run_library),
     **ZOO_VERBS,
     **STUDY_VERBS,
+    "questions": Verb("write questions about a zoo as a table for datasets", QuestionsConfig, run_questions),
     "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
     "decompile": Verb("write a target's program from its weights alone", DecompileConfig, run_decompile),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),

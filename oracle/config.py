@@ -146,6 +146,25 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class QuestionsConfig:
+    """Write questions about the targets of a zoo, with their answers, as a table for `datasets`: questions.parquet."""
+
+    zoo: Path
+    """Zoo to ask about."""
+    out: Path
+    """Folder for questions.parquet."""
+    split: str | None = None
+    """Split of the zoo; all of them if not given."""
+    per_target: int | None = None
+    """Questions about each target, of random families, its program always among them; one of each family if not
+    given."""
+    test_phrasings: bool = False
+    """Phrase them as training never does."""
+    seed: int = 0
+    """Seed of the questions."""
+
+
+@dataclass(frozen=True)
 class CalibrateConfig:
     """Fit an oracle's confidence to what it gets right on targets it has not learned from; saved in its folder."""
 
