@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,9 @@ class TrainConfig:
     """The weight encoder, where it is a new one."""
     frozen: float = 0.3
     """Share of the budget in which the adapter alone learns; the encoder as well after that. 0 with a new encoder."""
+    inject: Literal["embed", "layer1"] = "embed"
+    """Where weight tokens enter the reader: in place of embeddings, or added at the states' own norm behind its first
+    layer, as activation oracles do."""
     lora_rank: int = 32
     """Rank of the adapter on every linear layer."""
     lora_alpha: float = 64.0

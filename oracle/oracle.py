@@ -32,7 +32,7 @@ from oracle.decompiler import Decompiler
 from oracle.encoder import WeightEncoder
 from oracle.neutral import Neutral, fold, positions_of
 from oracle.questions import FIRST_FAMILIES
-from oracle.reader import Prefix, Reader
+from oracle.reader import Inject, Prefix, Reader
 from oracle.subjects import Example
 from oracle.transplant import transplanted
 from tracr_tasks.errors import InputError, OracleError
@@ -152,15 +152,23 @@ class WeightOracle:
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
 
 
-def new_oracle(base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int) -> WeightOracle:
+def new_oracle(
+    base: str, encoder: EncoderConfig, lora_rank: int, lora_alpha: float, seed: int, inject: Inject = "embed"
+) -> WeightOracle:
     """An untrained oracle: a fresh encoder and a fresh adapter on every linear layer of the base."""
-    reader, facts = new_reader(base, lora_rank, lora_alpha, seed)
+    reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
     norm = float(reader.table.detach().float().norm(dim=-1).mean())
     return WeightOracle(WeightEncoder(encoder, facts["d_llm"], norm), reader, facts | {"encoder": asdict(encoder)})
 
 
 def oracle_on_decoder(
-    base: str, decoder: Path | None, names: Iterable[str], lora_rank: int, lora_alpha: float, seed: int
+    base: str,
+    decoder: Path | None,
+    names: Iterable[str],
+    lora_rank: int,
+    lora_alpha: float,
+    seed: int,
+    inject: Inject = "embed",
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
     adapter is fresh. `names` are labels of targets that it has learned with.
@@ -169,12 +177,14 @@ def oracle_on_decoder(
         OracleError: a missing or damaged folder.
         InputError: a decoder over another kind of encoder.
     """
-    reader, facts = new_reader(base, lora_rank, lora_alpha, seed)
+    reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
     encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
     return WeightOracle(encoder, reader, facts | {"encoder": asdict(encoder.config)})
 
 
-def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple[Reader, dict[str, Any]]:
+def new_reader(
+    base: str, lora_rank: int, lora_alpha: float, seed: int, inject: Inject = "embed"
+) -> tuple[Reader, dict[str, Any]]:
     """A base with a fresh adapter on every linear layer, and what an oracle's configuration says of it."""
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -191,7 +201,7 @@ def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple
     )
     model = get_peft_model(model, adapter)
     leave_casts_to_autocast(model)
-    reader = Reader(model, tokenizer)
+    reader = Reader(model, tokenizer, inject=inject)
     return reader, {
         "version": _version(),
         "base": base,
@@ -201,6 +211,7 @@ def new_reader(base: str, lora_rank: int, lora_alpha: float, seed: int) -> tuple
         "d_llm": reader.table.shape[1],
         "ordered": reader.ordered,
         "chat": reader.chat,
+        "inject": reader.inject,
     }
 
 
@@ -237,7 +248,10 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
         raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
     model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
     leave_casts_to_autocast(model)
-    reader = Reader(model.eval(), tokenizer, ordered=facts.get("ordered", True), chat=facts.get("chat", False))
+    inject = facts.get("inject", "embed")
+    if inject not in ("embed", "layer1"):
+        raise OracleError(f"{path / CONFIG_FILE}: inject {shown(inject)}, expected embed or layer1")
+    reader = Reader(model.eval(), tokenizer, facts.get("ordered", True), facts.get("chat", False), inject)
     return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts, Calibrator.load(path))
 
 

@@ -11,8 +11,9 @@ about a target:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,8 +23,10 @@ from transformers import DynamicCache
 
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
+from oracle.injection import added_after, first_layer, refuse_checkpointing
 from oracle.template import PLACEHOLDER, escape, from_nothing, weights_context
 
+Inject = Literal["embed", "layer1"]
 IGNORED = -100
 """Label of a position that the loss does not count."""
 
@@ -84,11 +87,19 @@ class Reader:
     """A causal LM with its tokenizer; `model` may be a plain base or a PeftModel around it.
 
     `ordered` is for adapters that have learned with weight tokens in a row, each seeing those before it. `chat` puts
-    questions into the tokenizer's chat template; it does if it has one, unless it is told.
+    questions into the tokenizer's chat template; it does if it has one, unless it is told. `inject` says where weight
+    tokens enter: "embed", in place of embeddings, or "layer1", added to the states behind the first layer.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, ordered: bool = False, chat: bool | None = None):
-        self.model, self.tokenizer, self.ordered = model, tokenizer, ordered
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        ordered: bool = False,
+        chat: bool | None = None,
+        inject: Inject = "embed",
+    ):
+        self.model, self.tokenizer, self.ordered, self.inject = model, tokenizer, ordered, inject
         self.chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
         self.first: list[int] = tokenizer("")["input_ids"][:1]
         """The token that texts of this family begin with, or none."""
@@ -158,19 +169,23 @@ class Reader:
         return TextBatch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
     def splice(
-        self, ids: Int[Tensor, "seq pos"], weight_tokens: Float[Tensor, "seq n_tokens d_llm"]
+        self,
+        ids: Int[Tensor, "seq pos"],
+        weight_tokens: Float[Tensor, "seq n_tokens d_llm"],
+        over: Float[Tensor, "seq pos d_llm"] | None = None,
     ) -> Float[Tensor, "seq pos d_llm"]:
-        """Input embeddings with weight tokens (those that are no padding) over the placeholders, row by row.
+        """Input embeddings (or what is given) with weight tokens, less padding, over the placeholders, row by row.
 
         Raises:
             ValueError: a row has not as many placeholders as weight tokens.
         """
-        embeds, places, shown = self.embed(ids), ids == self.placeholder_id, present(weight_tokens)
+        under = self.embed(ids) if over is None else over
+        places, shown = ids == self.placeholder_id, present(weight_tokens)
         if not torch.equal(places.sum(1), shown.sum(1)):
             raise ValueError(
                 f"rows have {places.sum(1).tolist()} placeholders for {shown.sum(1).tolist()} weight tokens"
             )
-        return embeds.masked_scatter(places[..., None], weight_tokens[shown].to(embeds.dtype))
+        return under.masked_scatter(places[..., None], weight_tokens[shown].to(under.dtype))
 
     def read(self, weight_tokens: Float[Tensor, "target n_tokens d_llm"]) -> Prefix:
         """What every layer makes of the weight tokens of each target, with gradients."""
@@ -184,18 +199,25 @@ class Reader:
         earlier = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
         seen = (earlier | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
         seen = seen | torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
-        embeds = self.splice(batch.ids, weight_tokens)
+        late = self.inject == "layer1"
+        embeds = self.embed(batch.ids) if late else self.splice(batch.ids, weight_tokens)
         hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        injected: AbstractContextManager[None] = nullcontext()
+        if late:
+            refuse_checkpointing(self.checkpointed)
+            vectors = self.splice(batch.ids, weight_tokens, torch.zeros_like(embeds))
+            injected = added_after(first_layer(self.model), vectors)
         if self.checkpointed:
             return Prefix((), batch.mask, embeds, positions, hidden, len(self.first))
-        out = self.model(
-            inputs_embeds=embeds,
-            attention_mask=hidden[:, None],
-            position_ids=positions,
-            use_cache=True,
-            past_key_values=DynamicCache(),
-            logits_to_keep=1,
-        )
+        with injected:
+            out = self.model(
+                inputs_embeds=embeds,
+                attention_mask=hidden[:, None],
+                position_ids=positions,
+                use_cache=True,
+                past_key_values=DynamicCache(),
+                logits_to_keep=1,
+            )
         layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
         return Prefix(layers, batch.mask, embeds, positions, hidden, len(self.first))
 

@@ -110,10 +110,11 @@ def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
     if config.start is not None:
         return WeightOracle.from_pretrained(config.start, trainable=True)
     if config.decoder == "none":
-        return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed)
+        return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed, config.inject)
     folder = None if config.decoder == "house" else Path(config.decoder)
     names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
-    return oracle_on_decoder(config.base, folder, names, config.lora_rank, config.lora_alpha, config.seed)
+    sizes = config.lora_rank, config.lora_alpha
+    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject)
 
 
 def label_names(targets: Iterable[Target]) -> set[str]:

@@ -126,6 +126,16 @@ def test_two_processes_train_one_oracle(zoo: Zoo, base: Path, tmp_path: Path) ->
     assert oracle.facts["history"][-1]["step"] == 2
 
 
+def test_weight_tokens_may_enter_behind_the_first_layer(zoo: Zoo, base: Path, tmp_path: Path) -> None:
+    config = TrainConfig(zoo.directory, tmp_path, str(base), decoder="none", encoder=SMALL, lora_rank=4)
+    oracle = train(replace(config, targets_per_step=3, steps=1, processes=1, bf16=False, inject="layer1"))
+    assert oracle.reader.inject == oracle.facts["inject"] == "layer1"
+    facts = json.loads((tmp_path / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(facts | {"inject": "layer2"}))
+    with pytest.raises(OracleError, match="inject layer2, expected embed or layer1"):
+        WeightOracle.from_pretrained(tmp_path)
+
+
 def test_a_reader_that_does_not_read_is_stopped() -> None:
     blind = {"rasp/own": 1.0, "rasp/swapped": 1.001, "none/own": 0.1, "none/swapped": 0.1}
     check_gap([blind] * 2, 3)

@@ -10,6 +10,7 @@ import torch
 from oracle import template
 from oracle.reader import IGNORED, Reader, TextBatch
 from tests.oracle.targets import D_LLM, tiny_reader
+from tracr_tasks.errors import InputError
 
 TEXTS = ["Question: What does this model compute?", "if pos 3 is c then p else if has a then q else r"]
 
@@ -62,6 +63,26 @@ def tiny(architecture: str) -> Reader:
     special = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None, "attn_implementation": "eager"}
     config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **sizes, **special)
     return Reader(getattr(transformers, lm)(config).eval(), tokenizer)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tokens_added_behind_the_first_layer_are_a_set_whose_sizes_say_nothing(architecture: str) -> None:
+    plain, tokens = tiny(architecture), weight_tokens(2, 4)
+    reader = Reader(plain.model, plain.tokenizer, inject="layer1")
+    shown = [0, 1, 1], [True, True, False]
+    one = losses(reader, tokens, *shown)
+    torch.testing.assert_close(losses(reader, 3 * tokens.flip(1), *shown), one, rtol=1e-4, atol=1e-4)
+    assert (losses(reader, tokens + 1, *shown)[:2] - one[:2]).abs().min() > 1e-4
+    torch.testing.assert_close(losses(plain, tokens, *shown)[2], one[2], rtol=1e-4, atol=1e-4)
+    asked = tokens.clone().requires_grad_()
+    losses(reader, asked, *shown).sum().backward()
+    assert asked.grad is not None and bool((asked.grad.abs().amax(-1) > 0).all())
+    reader.model.train()
+    reader.model.activation_checkpointing_enable()
+    with pytest.raises(InputError, match="under gradient checkpointing"):
+        reader.read(tokens)
+    reader.model.activation_checkpointing_disable()
+    reader.model.eval()
 
 
 def losses(reader: Reader, tokens: torch.Tensor, owner: list[int], shown: list[bool]) -> torch.Tensor:
