@@ -234,10 +234,12 @@ def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[
 
 
 def main() -> None:
-    """`accelerate launch -m oracle.train`: the options are those of `weight-oracle train`."""
-    import tyro
+    """`accelerate launch -m oracle.train`: the options, and the errors, are those of `weight-oracle train`."""
+    import sys
 
-    train(tyro.cli(TrainConfig, description=__doc__))
+    from oracle.cli import main as command
+
+    sys.exit(command(["train", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

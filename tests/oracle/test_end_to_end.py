@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,13 @@ def test_two_processes_train_one_oracle(zoo: Zoo, base: Path, tmp_path: Path) ->
     config = TrainConfig(zoo.directory, tmp_path, str(base), decoder="none", encoder=SMALL, lora_rank=4)
     oracle = train(replace(config, targets_per_step=3, steps=2, processes=2, bf16=False))
     assert oracle.facts["history"][-1]["step"] == 2
+
+
+def test_as_a_module_it_takes_the_options_and_errors_of_the_command(tmp_path: Path) -> None:
+    """What `accelerate launch -m oracle.train` runs in each of its processes."""
+    command = [sys.executable, "-m", "oracle.train", "--zoo", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "none" in done.stderr, done.stderr
 
 
 def test_weight_tokens_may_enter_behind_the_first_layer(zoo: Zoo, base: Path, tmp_path: Path) -> None:
