@@ -15,8 +15,9 @@ from pathlib import Path
 import tyro
 from cards import write_cards
 
+from oracle.bases import ASSETS, HOUSE, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
-from oracle.oracle import ADAPTER, ASSETS, CONFIG_FILE, ENCODER_FILE, HOUSE, fingerprint
+from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
 
 LIMIT = 32 << 20
 BASE_FILES = (

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import torch
 
+from oracle.bases import ASSETS
 from oracle.calibration import Calibrator, fitted, signs_of
 from oracle.config import CalibrateConfig
-from oracle.evaluate import Asked, answers
+from oracle.evaluate import Asked, answers, encoded
 from oracle.grade import grade
-from oracle.oracle import ASSETS, WeightOracle
+from oracle.oracle import WeightOracle
 from oracle.questions import one_of_each
 from oracle.subjects import load_examples
 from zoo.store import Zoo
@@ -28,7 +29,6 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     folder = config.oracle or ASSETS / "oracle"
     oracle, zoo, rng = WeightOracle.from_pretrained(folder), Zoo.open(config.zoo), random.Random(config.seed)
     examples = load_examples(zoo, oracle.reader, split=config.split, limit=config.limit, seed=config.seed)
-    tokens = [row for i in range(0, len(examples), 32) for row in oracle.encode(examples[i : i + 32])]
     asked = [
         Asked(i, question)
         for i, example in enumerate(examples)
@@ -36,7 +36,7 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
         if question.family != "regime"  # its target's shape gives it away
     ]
     asked.sort(key=lambda each: each.question.family)
-    said = answers(oracle, asked, tokens, "answers")
+    said = answers(oracle, asked, encoded(oracle, examples), "answers")
     right = [
         grade(each.question, answer.text, examples[each.index].subject, zoo.target(examples[each.index].id)).correct
         for each, answer in zip(asked, said, strict=True)

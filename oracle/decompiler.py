@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from oracle.added import zeros_added
+from oracle.bases import ASSETS
 from oracle.batch import WeightBatch, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
@@ -24,7 +25,6 @@ from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_header, read_json, shown, write_atomic
 from zoo.target import Target
 
-ASSETS = Path(__file__).parent / "assets"
 CONFIG_FILE, WEIGHTS_FILE = "decoder_config.json", "decoder.safetensors"
 MAX_PARAMETERS = 1_000_000
 """Largest target that is read: far beyond any it was trained on."""

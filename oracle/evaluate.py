@@ -150,13 +150,18 @@ def examine(
     asked = [Asked(i, q) for i, questions in enumerate(each) for q in questions]
     asked.sort(key=lambda a: a.question.family)
     donors = swap_within_kind(examples)
-    tokens = [row for i in range(0, len(examples), 32) for row in oracle.encode(examples[i : i + 32])]
+    tokens = encoded(oracle, examples)
     rows: list[Row] = []
     for condition in CONDITIONS:
         weights = {OWN: tokens, SWAPPED: [tokens[i] for i in donors], NOTHING: None}[condition]
         said = answers(oracle, asked, weights, condition)
         rows += [graded(a, answer, condition, examples, targets) for a, answer in zip(asked, said, strict=True)]
     return Report(tuple(rows), program_losses(oracle, examples, donors, rng))
+
+
+def encoded(oracle: WeightOracle, examples: Sequence[Example]) -> list[Float[Tensor, "_ d_llm"]]:
+    """The weight tokens of each target, read in batches."""
+    return [row for i in range(0, len(examples), 32) for row in oracle.encode(examples[i : i + 32])]
 
 
 @torch.no_grad()

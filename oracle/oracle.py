@@ -20,10 +20,7 @@ from torch import Tensor
 from oracle import template
 from oracle.added import ADDED as ADDED
 from oracle.added import zeros_added
-from oracle.bases import ASSETS as ASSETS
-from oracle.bases import HOUSE as HOUSE
-from oracle.bases import base_folder, check_base
-from oracle.bases import fingerprint as fingerprint
+from oracle.bases import ASSETS, base_folder, check_base, fingerprint
 from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator

@@ -83,6 +83,13 @@ class Prefix:
         return cache
 
 
+def scores_of(seen: Bool[Tensor, "seq n n"], dtype: torch.dtype) -> Float[Tensor, "seq n n"]:
+    """What is added to attention scores so that only what is seen counts. Each place sees itself, padding too: a
+    softmax over nothing is no number."""
+    seen = seen | torch.eye(seen.shape[-1], dtype=torch.bool, device=seen.device)
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+
+
 class Reader:
     """A causal LM with its tokenizer; `model` may be a plain base or a PeftModel around it.
 
@@ -198,10 +205,9 @@ class Reader:
         width = batch.ids.shape[1]
         earlier = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
         seen = (earlier | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
-        seen = seen | torch.eye(width, dtype=torch.bool, device=self.device)  # padding sees itself: no empty softmax
         late = self.inject == "layer1"
         embeds = self.embed(batch.ids) if late else self.splice(batch.ids, weight_tokens)
-        hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        hidden = scores_of(seen, embeds.dtype)
         injected: AbstractContextManager[None] = nullcontext()
         if late:
             refuse_checkpointing(self.checkpointed)
@@ -254,10 +260,8 @@ class Reader:
         mask, before = torch.cat([prefix.mask, batch.mask], 1), prefix.mask.shape[1]
         positions = (mask.long().cumsum(1) - 1).clamp_min(0)
         positions[:, :before] = prefix.positions
-        width = mask.shape[1]
-        square = torch.eye(width, dtype=torch.bool, device=self.device)
-        seen = (torch.ones_like(square).tril() & mask[:, None]) | square
-        hidden = torch.zeros_like(seen, dtype=embeds.dtype).masked_fill(~seen, torch.finfo(embeds.dtype).min)
+        earlier = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=self.device).tril()
+        hidden = scores_of(earlier & mask[:, None], embeds.dtype)
         hidden[:, :before, :before] = prefix.hidden
         return self.model(
             inputs_embeds=torch.cat([prefix.embeds, embeds], 1),

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from oracle.bases import ASSETS
 from oracle.config import QuickstartConfig
 from oracle.evaluate import NOTHING, OWN, SWAPPED, program_losses, swap_within_kind
-from oracle.oracle import ASSETS, WeightOracle
+from oracle.oracle import WeightOracle
 from oracle.quickstart import quickstart
 from oracle.subjects import Example, example_of
 from oracle.symmetry import random_gauge
