@@ -112,13 +112,9 @@ def test_generation_ends_where_the_end_token_is_also_the_padding(architecture: s
     reader = Reader(*load(base_folder(architecture, tmp_path)))
     assert reader.pad_id == reader.eos_id
     with torch.no_grad():
-        for head in (reader.model.get_output_embeddings().weight,):  # type: ignore[operator]
-            head[reader.eos_id] = (
-                50
-                * reader.model(  # type: ignore[operator]
-                    input_ids=reader.texts(["What?"], alone=True).ids, output_hidden_states=True
-                ).hidden_states[-1][0, -1]
-            )
+        ids = reader.texts(["What?"], alone=True).ids
+        last = reader.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0, -1]
+        reader.model.get_output_embeddings().weight[reader.eos_id] = 50 * last  # type: ignore[operator]
         said = reader.generate(["What?"], None, max_tokens=5)
     assert said.texts == ("",) and len(said.log_probs[0]) == 1
 
