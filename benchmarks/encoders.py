@@ -25,7 +25,6 @@ import tyro
 from torch import nn
 from tqdm import tqdm
 
-from oracle.base import budget_left
 from oracle.batch import WeightBatch, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
@@ -34,6 +33,7 @@ from oracle.grade import grade
 from oracle.neutral import fold
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
+from oracle.schedule import Optimizers, budget_left, rate_share
 from oracle.subjects import Example, batches_of, relabel
 from oracle.symmetry import random_gauge
 from zoo.store import Zoo
@@ -45,6 +45,8 @@ class BenchConfig:
 
     zoo: Path
     """Folder of the zoo."""
+    also: tuple[Path, ...] = ()
+    """More zoos whose split train is learned from."""
     kind: Literal["flowchart", "rasp", "all"] = "flowchart"
     """Programs to write; all: flowcharts, RASP programs, and "no program" of untrained targets."""
     start: Path | None = None
@@ -58,7 +60,9 @@ class BenchConfig:
     gauge_test: bool = False
     """Read each held-out target in a random gauge of its own."""
     targets: int = 10_000
-    """Training targets, a seeded sample of split train."""
+    """Training targets, a seeded sample of split train of each zoo."""
+    flowcharts: int | None = None
+    """Train on at most so many flowcharts of a zoo."""
     steps: int = 3_000
     """Training steps."""
     minutes: float | None = None
@@ -66,7 +70,9 @@ class BenchConfig:
     batch: int = 64
     """Targets a step."""
     lr: float = 1e-3
-    """Peak learning rate: linear warm-up, then linear to zero."""
+    """Peak learning rate of AdamW: linear warm-up, then linear to zero."""
+    muon_lr: float = 0.0
+    """Peak learning rate of Muon, which then trains the matrices; 0: AdamW trains them too."""
     warm_up: int = 200
     """Steps of the warm-up."""
     seed: int = 0
@@ -96,6 +102,9 @@ def load(config: BenchConfig, zoo: Zoo, split: str, limit: int, gauge: bool) -> 
     fitting = [row for row in rows if len(codec.encode(row.text)) <= longest]
     if len(fitting) < len(rows):
         print(f"{split}: {len(rows) - len(fitting)} of {len(rows)} texts are too long, left out", file=sys.stderr)
+    if split == "train" and config.flowcharts is not None:
+        charts = [row for row in fitting if row.kind == "flowchart"]
+        fitting = charts[: config.flowcharts] + [row for row in fitting if row.kind != "flowchart"]
     rows = random.Random(config.seed).sample(fitting, limit) if limit < len(fitting) else fitting
     return [
         example(zoo, row.id, codec, config.seed + i if gauge else None)
@@ -152,11 +161,6 @@ def by_kind(splits: dict[str, list[Example]]) -> dict[str, list[Example]]:
     return found
 
 
-def learning_rate(config: BenchConfig, step: int, left: float) -> float:
-    """Linear warm-up to the peak, then linear to zero with the share of the budget that is `left`."""
-    return config.lr * min(1.0, (step + 1) / config.warm_up) * left
-
-
 def show(step: int, seconds: float, results: dict[str, dict[str, float]]) -> None:
     parts = [f"step {step}", f"{seconds:.3f} s/step"]
     for split, r in results.items():
@@ -172,7 +176,7 @@ def train(
     keep: Callable[[list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
     """Train on the split train; every evaluation's step, seconds a step and results, which `keep` is given too."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizers = Optimizers(model, config.lr, config.muon_lr, weight_decay=0.05)
     rng = random.Random(config.seed)
     batches = batches_of(splits["train"], config.batch, rng)
     tested = by_kind(splits | {"train": splits["train"][: config.eval_train]})
@@ -183,13 +187,11 @@ def train(
             break
         began = time.perf_counter()
         chosen = [relabel(e, rng) if config.relabel else e for e in next(batches)]
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, left)
         loss = model.loss(collated(chosen, config.device), [e.subject.text for e in chosen]).mean()
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizers.step(rate_share(step, left, config.warm_up))
         seconds += time.perf_counter() - began
         if (step + 1) % config.eval_every == 0 or budget(step + 1, (time.monotonic() - start) / 60) <= 0:
             results = {split: measure(model.eval(), examples, config) for split, examples in tested.items()}
@@ -237,7 +239,11 @@ def main(config: BenchConfig) -> None:
     splits = {
         "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
         "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
-        "train": load(config, zoo, "train", config.targets, config.gauge_train),
+        "train": [
+            e
+            for each in (zoo, *map(Zoo.open, config.also))
+            for e in load(config, each, "train", config.targets, config.gauge_train)
+        ],
     }
     splits = {name: examples for name, examples in splits.items() if examples}
     model = new_model(config).to(config.device).train()

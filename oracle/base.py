@@ -9,25 +9,30 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch.nn import functional
 from tqdm import tqdm
 
 from oracle.bases import ATTENTION, load
 from oracle.config import BaseConfig
-from oracle.phrasings import phrasings
+from oracle.packs import Pack, packs
 from oracle.precision import quick_products
-from oracle.questions import Subject, draw, one_of_each
+from oracle.questions import Subject, one_of_each
 from oracle.reader import Reader
+from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.subjects import fresh_subjects
 from oracle.template import PLACEHOLDER, from_source
 from zoo.files import write_atomic
 
 PAD, EOS = "<|pad|>", "<|eos|>"
+DECAY = 0.5
+"""Share of the budget over which the learning rate decays."""
 PIECES = r"\)*\n| ?[^\s,()]+\(?|\)+|,| ?\(|\s+"
 """What a token may span: a word with its call bracket, closing brackets with the end of their line. That is a third
 fewer tokens a program than the usual split at every change between letters, digits and signs."""
@@ -50,11 +55,6 @@ def pretrain(config: BaseConfig) -> Path:
     accuracy = source_accuracy(reader, held_back, config.seed)
     save(reader, config, accuracy)
     return config.out
-
-
-def best_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> Any:
@@ -121,73 +121,39 @@ def example_texts(subjects: Sequence[Subject], seed: int) -> list[str]:
     ]
 
 
-def text_batches(subjects: Sequence[Subject], config: BaseConfig) -> Iterator[tuple[list[str], list[str]]]:
-    """Endless batches of prompts and answers, a share of them drills."""
-    rng = random.Random(config.seed + 1)
-    words = sorted({word for subject in subjects[:500] for word in subject.text.split()})
-    while True:
-        pairs = [
-            drill(words, rng) if rng.random() < config.drills else asked(rng.choice(subjects), rng)
-            for _ in range(config.batch)
-        ]
-        prompts, answers = zip(*pairs, strict=True)
-        yield list(prompts), list(answers)
-
-
-def asked(subject: Subject, rng: random.Random) -> tuple[str, str]:
-    """A random question with the program in its context, and the answer."""
-    question = draw(subject, 2, rng)[-1]
-    return from_source(question.text, subject.text), question.truth
-
-
-def drill(words: Sequence[str], rng: random.Random) -> tuple[str, str]:
-    """Words of programs in random order, to be repeated: looking things up in the context is learned from these."""
-    source = " ".join(rng.sample(words, min(len(words), rng.randint(3, 24))))
-    return from_source(rng.choice(phrasings("program", test=False)), source), source
-
-
-def budget_left(minutes: float, steps: int | None) -> Callable[[int, float], float]:
-    """Share of the budget that is left at a step and a time in minutes: of the steps if given, else of the minutes."""
-
-    def left(step: int, elapsed: float) -> float:
-        return 1 - (elapsed / minutes if steps is None else step / steps)
-
-    return left
-
-
-def learning_rate(peak: float, step: int, left: float) -> float:
-    """Warm-up over 50 steps, then a linear decay with the budget."""
-    return peak * min(1.0, (step + 1) / 50) * left
-
-
-def progress(minutes: float, name: str, hidden: bool = False) -> Any:
-    """A bar of minutes; whatever is done in a step is set as its postfix."""
-    layout = "{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}"
-    return tqdm(total=minutes, desc=name, bar_format=layout, disable=True if hidden else None)
-
-
 def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None:
-    """Train on whole texts, questions and answers, within the budget of minutes and steps."""
+    """Train on packs of questions within the budget of minutes and steps."""
     model = reader.model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizers = Optimizers(model, config.lr, config.muon_lr)
     budget, start = budget_left(config.minutes, config.steps), time.monotonic()
-    batches = text_batches(subjects, config)
+    loss_of: Callable[[Pack], torch.Tensor] = lambda pack: pack_loss(model, pack)  # noqa: E731
+    if config.compile:
+        loss_of = torch.compile(loss_of, dynamic=True)
+    batches = packs(reader, subjects, config)
     with progress(config.minutes, "house model") as bar:
         for step in count():
             minutes = (time.monotonic() - start) / 60
             if (left := budget(step, minutes)) <= 0:
                 break
-            optimizer.param_groups[0]["lr"] = learning_rate(config.lr, step, left)
-            batch = reader.texts(*next(batches))
+            pack = next(batches).to(reader.device)
             with torch.autocast(reader.device.type, torch.bfloat16, enabled=config.bf16):
-                loss = reader.text_loss(batch)
-            optimizer.zero_grad(set_to_none=True)
+                loss = loss_of(pack)
+            optimizers.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+            optimizers.step(rate_share(step, left, decay=DECAY))
             bar.update(minutes - bar.n)
             bar.set_postfix_str(f"step {step + 1}, loss {loss.item():.3f}", refresh=False)
     model.eval()
+
+
+def pack_loss(model: torch.nn.Module, pack: Pack) -> Float[torch.Tensor, ""]:
+    """Mean cross-entropy (nats) of the tokens, each at its weight."""
+    logits = model(input_ids=pack.ids).logits[:, :-1]
+    each = functional.cross_entropy(logits.flatten(0, 1).float(), pack.ids[:, 1:].flatten(), reduction="none")
+    weights = pack.weights[:, 1:].flatten()
+    loss: torch.Tensor = (each * weights).sum() / weights.sum()
+    return loss
 
 
 def source_accuracy(reader: Reader, subjects: Sequence[Subject], seed: int) -> dict[str, float]:

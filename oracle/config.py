@@ -74,12 +74,20 @@ class BaseConfig:
     """Stop after this many minutes of training."""
     steps: int | None = None
     """Train for so many steps in place of the minutes; the same seed then gives the same weights."""
-    batch: int = 64
-    """Texts a step."""
-    drills: float = 0.3
+    batch_tokens: int = 6000
+    """Tokens a step, padding included."""
+    questions: int = 4
+    """Questions about a program in one text."""
+    context_weight: float = 0.2
+    """Weight in the loss of the tokens outside answers."""
+    drills: float = 0.15
     """Share of texts that only ask to repeat random words of the context."""
     lr: float = 2e-3
-    """Peak learning rate (AdamW, linear warm-up and decay over the budget)."""
+    """Peak learning rate of AdamW: linear warm-up, and decay over the last half of the budget."""
+    muon_lr: float = 0.02
+    """Peak learning rate of Muon, which trains the matrices; 0: AdamW trains them too."""
+    compile: bool = False
+    """Compile the model with torch.compile: a third faster after minutes of preparation; needs a C++ compiler."""
     seed: int = 0
     """Seed of programs, questions, initial weights and order."""
     bf16: bool = True

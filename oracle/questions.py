@@ -2,7 +2,7 @@
 
 A `Subject` is what is asked about: a program with the behaviour of its target on a few inputs. The answers about
 behaviour are those of the target itself, also where it is wrong. Yes and no are asked for by a fair coin. What is asked
-about a target's history and measured labels is in history_questions.py.
+about a target's history and measured labels is in history_questions.py, about its parts in part_questions.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from oracle.facts import Question as Question
 from oracle.facts import Subject as Subject
 from oracle.history_questions import HISTORY, HISTORY_SLOTS, HISTORY_WEIGHTS, applies
+from oracle.part_questions import PARTS, PARTS_SLOTS, has_parts
 from oracle.phrasings import NO_PROGRAM, phrasings
 from oracle.rules import false_claims, rules
 from zoo.flowchart_parser import parse_tree
@@ -83,12 +84,13 @@ FAMILIES: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {
     "rule": _rule,
     "uses": _uses,
     "regime": _regime,
+    **PARTS,
     **HISTORY,
 }
 """Family -> (detail, truth) of a random question about a subject."""
 
 BY_KIND: dict[str, tuple[tuple[str, float], ...]] = {
-    "rasp": (("program", 5), ("output", 1.5), ("uses", 1), ("regime", 0.25)),
+    "rasp": (("program", 5), ("output", 1.5), ("uses", 1), ("where", 1), ("inside", 1), ("regime", 0.25)),
     "flowchart": (
         *(("program", 4), ("output", 1), ("first", 1), ("mentions", 1), ("trigger", 1), ("rare", 0.5), ("rule", 1)),
         ("regime", 0.25),
@@ -107,6 +109,7 @@ _SLOT = {
     "rare": "answer",
     "rule": "claim",
     "uses": "operation",
+    **PARTS_SLOTS,
     **HISTORY_SLOTS,
 }
 
@@ -143,6 +146,8 @@ def families_of(subject: Subject) -> list[tuple[str, float]]:
 
 def _applies(subject: Subject, family: str) -> bool:
     """Whether a subject has what a family asks about."""
+    if family in PARTS:
+        return has_parts(subject)
     if family == "rare":
         return any((answer,) in subject.outputs for answer in subject.rare)
     return family != "rule" or bool(rules(subject))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -279,11 +279,6 @@ class Reader:
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
         )
         return loss.view(logits.shape[:2])
-
-    def text_loss(self, batch: TextBatch) -> Float[Tensor, ""]:
-        """Mean cross-entropy (nats) of every token, prompts included; there are no weight tokens."""
-        everything = replace(batch, labels=batch.ids.masked_fill(~batch.mask, IGNORED))
-        return self.answer_loss(everything, None).sum() / (everything.labels[:, 1:] >= 0).sum()
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int = 160) -> Generated:

@@ -26,7 +26,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from oracle import checkpoint
-from oracle.base import best_device, budget_left, learning_rate, progress
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
 from oracle.neutral import positions_of
@@ -34,6 +33,7 @@ from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
 from oracle.questions import ask, families_of
+from oracle.schedule import best_device, budget_left, progress, rate_share
 from oracle.steps import Step, step_losses, training_steps
 from oracle.subjects import Example, load_examples
 from oracle.team import launch, launched
@@ -174,7 +174,7 @@ def fit(
                     checkpoint.save(config.out, trainee, optimizer.optimizer, Progress(index, minutes, history), fixed)
                     check_gap(history, config.patience)
             oracle.encoder.requires_grad_(1 - left >= frozen)
-            now = [learning_rate(rate, index, left) for rate in rates]
+            now = [rate * rate_share(index, left) for rate in rates]
             loss = update(model, next(steps), optimizer, now, accelerator)
             bar.update(minutes - bar.n)
             bar.set_postfix_str(f"step {index + 1}, loss {loss:.3f}", refresh=False)

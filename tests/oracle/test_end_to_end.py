@@ -45,7 +45,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("base") / "base"
     shape = BaseConfig(out, d_model=32, n_layers=2, n_heads=2, d_mlp=48, vocab_size=400, n_programs=12)
-    return pretrain(replace(shape, steps=4, batch=8, bf16=False))
+    return pretrain(replace(shape, steps=4, batch_tokens=800, bf16=False))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""The house model's texts say what the questions say; answers count in full, and batches keep to their tokens."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from oracle.base import pack_loss
+from oracle.config import BaseConfig
+from oracle.packs import Pack, asked, cut, drill, packs, padded, text_of
+from oracle.reader import Reader
+from oracle.schedule import Optimizers, rate_share, split_matrices
+from oracle.subjects import fresh_subjects
+from oracle.template import from_nothing, from_source
+from tests.oracle.targets import tiny_reader
+
+CONFIG = BaseConfig(out=Path("unused"), batch_tokens=1500, questions=3)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return tiny_reader([subject.text for subject in fresh_subjects(5, 9)])
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000))
+def test_a_text_holds_the_program_once_and_each_answer_at_full_weight(reader: Reader, seed: int) -> None:
+    rng = random.Random(seed)
+    subject = rng.choice(fresh_subjects(3, seed % 5))
+    questions = asked(subject, 3, rng)
+    ids, weights = text_of(reader, subject.text, questions, 0.2)
+    end = reader.tokenizer.eos_token
+    prompts = [from_source(questions[0][0], subject.text), *(from_nothing(text) for text, _ in questions[1:])]
+    whole = "".join(f"{p} {a}{end}" for p, (_, a) in zip(prompts, questions, strict=True))
+    assert reader.tokenizer.decode(ids) == whole
+    answers = [id for id, weight in zip(ids, weights, strict=True) if weight == 1]
+    assert reader.tokenizer.decode(answers) == "".join(f" {answer}{end}" for _, answer in questions)
+    assert set(weights) == {0.2, 1.0}
+
+
+def test_batches_keep_to_their_tokens_and_lose_no_text(reader: Reader) -> None:
+    texts = [([1] * n, [1.0] * n) for n in (3, 5, 5, 9, 40, 700)]
+    batches = list(cut(texts, 40))
+    assert [text for batch in batches for text in batch] == texts
+    for batch in batches:
+        assert len(batch) == 1 or padded(batch, 0).ids.numel() <= 40
+    for pack in islice(packs(reader, fresh_subjects(8, 0), CONFIG), 30):
+        assert pack.ids.numel() <= CONFIG.batch_tokens or len(pack.ids) == 1
+        assert bool(((pack.ids == reader.pad_id) == (pack.weights == 0)).all())
+
+
+def test_the_same_seed_gives_the_same_texts(reader: Reader) -> None:
+    subjects = fresh_subjects(8, 0)
+    one, same, other = (
+        [pack.ids for pack in islice(packs(reader, subjects, replace(CONFIG, seed=seed)), 5)] for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=False))
+
+
+@torch.no_grad()
+def test_padding_and_what_stands_beside_it_do_not_change_a_text_s_loss(reader: Reader) -> None:
+    question, words = random.Random(0), ["a", "b", "if", "has"]
+    text = text_of(reader, *drill(words, question), 0.2)
+    alone, wide = padded([text], reader.pad_id), padded([text, ([5] * 90, [0.0] * 90)], reader.pad_id)
+    assert wide.ids.shape[1] > alone.ids.shape[1]
+    losses = [float(pack_loss(reader.model, pack)) for pack in (alone, wide)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert float(pack_loss(reader.model, Pack(alone.ids, torch.ones_like(alone.weights)))) != losses[0]
+
+
+def test_every_parameter_is_trained_by_one_optimizer(reader: Reader) -> None:
+    model = reader.model
+    for muon_lr in (0.0, 0.02):
+        optimizers = Optimizers(model, 1e-3, muon_lr)
+        held = [p for optimizer, _ in optimizers.each for group in optimizer.param_groups for p in group["params"]]
+        assert len(held) == len(list(model.parameters())) and {*map(id, held)} == {*map(id, model.parameters())}
+    matrices, _ = split_matrices(model)
+    names = {name for name, p in model.named_parameters() if any(p is matrix for matrix in matrices)}
+    assert names == {name for name, p in model.named_parameters() if "proj" in name}
+
+
+def test_both_optimizers_step_and_stand_still_at_no_share() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(9, 16), nn.Linear(16, 16))
+    optimizers = Optimizers(model, 0.1, 0.1)
+    for share, moves in ((0.0, False), (0.5, True)):
+        before = [p.detach().clone() for p in model.parameters()]
+        optimizers.zero_grad()
+        model(torch.arange(9)).square().sum().backward()
+        optimizers.step(share)
+        assert [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)] == [moves] * 3
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    shares = [rate_share(step, 1 - step / 200, warm_up=50, decay=0.5) for step in range(200)]
+    assert shares[0] == 1 / 50 and max(shares) == 1 and shares[50:100] == [1.0] * 50
+    assert shares[:50] == sorted(shares[:50]) and shares[100:] == sorted(shares[100:], reverse=True)
+    assert shares[-1] == pytest.approx(0.01)
