@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from oracle.batch import WeightBatch, collate
-from oracle.config import EncoderConfig
+from oracle.config import EncoderConfig, to_json
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
@@ -250,7 +250,7 @@ def main(config: BenchConfig) -> None:
     parameters = sum(p.numel() for p in model.encoder.parameters())
     sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
     print(f"{config.encoder}: {parameters:,} parameters, {len(model.codec)} pieces; {sizes}", flush=True)
-    plain = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    plain = to_json(config)
 
     def keep(history: list[dict[str, Any]]) -> None:
         if config.save is not None:

@@ -67,7 +67,7 @@ def oracle_card(folder: Path, results: Path) -> str:
     minutes = max(found.get("minutes", 0.0) for found in facts["history"])
     sizes = [parameters(folder / name) for name in (ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors")]
     went_on = f" It went on with an oracle trained before (`{train['start']}`)." if train.get("start") else ""
-    trust = f"on {calibrator.number:,} answers about val targets: {calibrator.measured}" if calibrator else "none"
+    trust = f"on {calibrator.number:,} answers about val targets: {calibrator.plain.measured}" if calibrator else "none"
     return "\n".join(
         [
             "# The oracle that ships with weight-oracle",

@@ -36,12 +36,19 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
         if question.family != "regime"  # its target's shape gives it away
     ]
     asked.sort(key=lambda each: each.question.family)
-    said = answers(oracle, asked, encoded(oracle, examples), "answers")
-    right = [
-        grade(each.question, answer.text, examples[each.index].subject, zoo.target(examples[each.index].id)).correct
-        for each, answer in zip(asked, said, strict=True)
-    ]
-    signs = np.stack([signs_of(answer.text, answer.log_probs) for answer in said])
-    found = fitted(signs, np.array(right), [examples[each.index].id for each in asked], zoo.content_hash())
+    tokens, clusters = encoded(oracle, examples), [examples[each.index].id for each in asked]
+    said = answers(oracle, asked, tokens, "answers", config.samples)
+    right = np.array(
+        [
+            grade(each.question, answer.text, examples[each.index].subject, zoo.target(target)).correct
+            for each, answer, target in zip(asked, said, clusters, strict=True)
+        ]
+    )
+    plain = fitted(np.stack([signs_of(each.text, each.log_probs) for each in said]), right, clusters)
+    sampled = None
+    if config.samples:
+        signs = [signs_of(each.text, each.log_probs, each.agreement) for each in said]
+        sampled = fitted(np.stack(signs), right, clusters)
+    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash())
     found.save(folder)
     return found

@@ -25,6 +25,8 @@ FILE = "calibrator.json"
 FORMS = ("program", "yes or no", "words")
 SIGNS = ("one", "sum", "mean", "least")
 """Of an answer's log-probabilities, in nats; `one` is 1."""
+AGREEMENT = "agreement"
+"""One sign more, where samples were drawn: the share of them that is the answer word for word."""
 FLOOR = -20.0
 """Log-probabilities count as this at least."""
 LEAST = 50
@@ -41,11 +43,13 @@ def form_of(text: str) -> str:
     return "program" if " = " in text or " then " in text else "words"
 
 
-def signs_of(text: str, log_probs: Sequence[float]) -> Float[np.ndarray, " sign"]:
+def signs_of(text: str, log_probs: Sequence[float], agreement: float | None = None) -> Float[np.ndarray, " sign"]:
     """What the confidence in an answer is taken from: zero but for the signs of its form."""
     values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
-    out = np.zeros((len(FORMS), len(SIGNS)))
-    out[FORMS.index(form_of(text))] = 1.0, max(FLOOR, values.sum()), values.mean(), values.min()
+    signs = [1.0, max(FLOOR, values.sum()), values.mean(), values.min()]
+    signs += [] if agreement is None else [agreement]
+    out = np.zeros((len(FORMS), len(signs)))
+    out[FORMS.index(form_of(text))] = signs
     return out.ravel()
 
 
@@ -86,22 +90,57 @@ def reliability(confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, "
 
 
 @dataclass(frozen=True)
-class Calibrator:
-    """Turns an answer's log-probabilities into the probability that it is right."""
+class Fit:
+    """A logistic regression from signs to the probability that an answer is right."""
 
     weights: tuple[float, ...]
     """One a form and sign."""
+    measured: Reliability
+    """On targets left out of the fit, in turn."""
+
+    def __call__(self, signs: Float[np.ndarray, " sign"]) -> float:
+        """The probability, from 0 to 1."""
+        return 1 / (1 + math.exp(-max(-500.0, float(signs @ np.asarray(self.weights)))))
+
+    @classmethod
+    def of_json(cls, told: Any, n_signs: int) -> Fit:
+        """A fit that was saved.
+
+        Raises:
+            ValueError: with what it is not.
+        """
+        if not isinstance(told, dict) or set(told) != {field.name for field in fields(cls)}:
+            raise ValueError("not what `weight-oracle calibrate` writes")
+        weights, measured = told["weights"], told["measured"]
+        if not isinstance(weights, list) or len(weights) != len(FORMS) * n_signs:
+            raise ValueError(f"expected {len(FORMS) * n_signs} weights")
+        if not all(isinstance(w, float | int) and math.isfinite(w) for w in weights):
+            raise ValueError("weights are not finite numbers")
+        if not isinstance(measured, dict) or set(measured) != {field.name for field in fields(Reliability)}:
+            raise ValueError("measured is not what `weight-oracle calibrate` writes")
+        return cls(tuple(weights), Reliability(**measured))
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Turns an answer's log-probabilities into the probability that it is right; and its share of samples, if any."""
+
+    plain: Fit
+    """From log-probabilities alone."""
+    sampled: Fit | None
+    """From them and from the agreement of samples; None where none were drawn."""
+    samples: int
+    """Drawn of each answer."""
     number: int
     """Answers that it was fitted to."""
     zoo: str
     """Hash of the zoo whose targets they were about."""
-    measured: Reliability
-    """On targets left out of the fit, in turn."""
 
-    def __call__(self, text: str, log_probs: Sequence[float]) -> float:
+    def __call__(self, text: str, log_probs: Sequence[float], agreement: float | None = None) -> float:
         """The confidence in an answer, between 0 and 1."""
-        score = float(signs_of(text, log_probs) @ np.asarray(self.weights))
-        return 1 / (1 + math.exp(-max(-500.0, score)))
+        if agreement is None or self.sampled is None:
+            return self.plain(signs_of(text, log_probs))
+        return self.sampled(signs_of(text, log_probs, agreement))
 
     def save(self, folder: Path) -> None:
         """Write calibrator.json into an oracle's folder."""
@@ -117,22 +156,18 @@ class Calibrator:
         if not (folder / FILE).is_file():
             return None
         told: dict[str, Any] = read_json(folder / FILE, 1 << 16, OracleError)
-        weights = told.get("weights")
-        names = {field.name for field in fields(cls)}
-        if set(told) != names or not isinstance(weights, list) or len(weights) != len(FORMS) * len(SIGNS):
-            raise OracleError(f"{shown(folder / FILE, 300)}: not what `weight-oracle calibrate` writes")
-        if not all(isinstance(w, float | int) and math.isfinite(w) for w in weights):
-            raise OracleError(f"{shown(folder / FILE, 300)}: weights are not finite numbers")
-        measured = told["measured"]
-        if not isinstance(measured, dict) or set(measured) != {field.name for field in fields(Reliability)}:
-            raise OracleError(f"{shown(folder / FILE, 300)}: measured is not what `weight-oracle calibrate` writes")
-        return cls(**told | {"weights": tuple(weights), "measured": Reliability(**measured)})
+        try:
+            if set(told) != {field.name for field in fields(cls)}:
+                raise ValueError("not what `weight-oracle calibrate` writes")
+            plain = Fit.of_json(told["plain"], len(SIGNS))
+            sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], len(SIGNS) + 1)
+        except ValueError as problem:
+            raise OracleError(f"{shown(folder / FILE, 300)}: {problem}") from None
+        return cls(**told | {"plain": plain, "sampled": sampled})
 
 
-def fitted(
-    signs: Float[np.ndarray, "n sign"], correct: Bool[np.ndarray, " n"], clusters: Sequence[str], zoo: str
-) -> Calibrator:
-    """A calibrator of answers, measured by five folds of whole clusters (targets).
+def fitted(signs: Float[np.ndarray, "n sign"], correct: Bool[np.ndarray, " n"], clusters: Sequence[str]) -> Fit:
+    """A fit to answers, measured by five folds of whole clusters (targets).
 
     Raises:
         InputError: too few answers, of too few targets, or all of them right, or none.
@@ -148,8 +183,7 @@ def fitted(
     out_of_fold = np.zeros(len(correct))
     for seen, unseen in GroupKFold(5).split(signs, correct, targets):
         out_of_fold[unseen] = 1 / (1 + np.exp(-(signs[unseen] @ _regression(signs[seen], correct[seen]))))
-    weights = tuple(_regression(signs, correct).tolist())
-    return Calibrator(weights, len(correct), zoo, reliability(out_of_fold, correct))
+    return Fit(tuple(_regression(signs, correct).tolist()), reliability(out_of_fold, correct))
 
 
 def _regression(signs: Float[np.ndarray, "n sign"], correct: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " sign"]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tracr_tasks.compiler.compile import CompiledProgram
 
 DEFAULT_QUESTION = "What does this model compute?"
+MAX_SAMPLES = 256
+MAX_OTHERS = 3
+"""Alternatives that are shown."""
 MAX_QUESTION = 10_000
 """Characters of a question: well over any that the oracle was trained on, and far under what would fill the memory."""
 
@@ -62,8 +65,13 @@ class AskConfig:
     """Folder of a target or of a model as transformers saves it, or ZOO#ID for one target of a zoo."""
     questions: tyro.conf.Positional[tuple[str, ...]] = ()
     """Questions; "What does this model compute?" if none is given."""
+    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Draw N answers beside each: others among them are shown, and the confidence is taken from their agreement too."""
+    seed: int = 0
+    """Seed of the samples."""
     json: bool = False
-    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains"}]}."""
+    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains", "agreement",
+    "alternatives": [[answer, share], ...]}]}."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
 
@@ -123,20 +131,34 @@ def load_target(name: str) -> Any:
 
 
 def run_ask(config: AskConfig) -> None:
-    """`ask`: `oracle.oracle.WeightOracle.ask`."""
+    """`ask`: `oracle.oracle.WeightOracle.ask`.
+
+    Raises:
+        InputError: too many samples, or what `checked_questions` refuses.
+    """
     questions = checked_questions(config.questions)
+    if not 0 <= config.samples <= MAX_SAMPLES:
+        raise InputError(f"--samples {config.samples}: expected 0 to {MAX_SAMPLES}")
     target = load_target(config.target)
     from oracle.oracle import WeightOracle
 
-    answers = WeightOracle.from_pretrained(config.oracle).ask(target, questions)
+    answers = WeightOracle.from_pretrained(config.oracle).ask(target, questions, config.samples, config.seed)
     from oracle.console import say_answer
 
     if not config.json:
         for answer in answers:
-            say_answer(answer.question, answer.text, answer.confidence, answer.sure)
+            say_answer(answer.question, answer.text, answer.confidence, answer.sure, answer.alternatives[:MAX_OTHERS])
         return
     rows = [
-        {"question": a.question, "answer": a.text, "confidence": a.confidence, "abstains": not a.sure} for a in answers
+        {
+            "question": a.question,
+            "answer": a.text,
+            "confidence": a.confidence,
+            "abstains": not a.sure,
+            "agreement": a.agreement,
+            "alternatives": a.alternatives,
+        }
+        for a in answers
     ]
     print(json.dumps({"target": config.target, "answers": rows}))
 
@@ -305,7 +327,10 @@ def run_calibrate(config: CalibrateConfig) -> None:
     from oracle.calibrate import calibrate
     from oracle.console import say
 
-    say(f"confidence on targets left out of the fit: {calibrate(config).measured}")
+    found = calibrate(config)
+    say(f"confidence on targets left out of the fit: {found.plain.measured}")
+    if found.sampled is not None:
+        say(f"with the agreement of {found.samples} samples: {found.sampled.measured}")
 
 
 VERBS = {

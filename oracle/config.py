@@ -187,8 +187,10 @@ class CalibrateConfig:
     """Split of the zoo: neither learned from nor tested on."""
     limit: int = 300
     """Targets at most."""
+    samples: int = 8
+    """Samples of each answer, whose agreement `ask --samples` takes its confidence from too; 0: none."""
     seed: int = 0
-    """Seed of the targets and the questions."""
+    """Seed of the targets, the questions and the samples."""
     threads: int = 2
     """Torch threads."""
 
@@ -241,6 +243,8 @@ def to_json(config: Any) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, Path):
             return str(value)
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
         return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
     result: dict[str, Any] = plain(asdict(config))

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -57,13 +57,23 @@ def say_markdown(text: str) -> None:
     out.print(Markdown(text), soft_wrap=False)
 
 
-def say_answer(question: str, answer: str, confidence: float, sure: bool) -> None:
-    """Print one question with its answer (which may have many lines) and the confidence in it, from 0 to 1."""
+def say_answer(
+    question: str, answer: str, confidence: float, sure: bool, others: Sequence[tuple[str, float]] = ()
+) -> None:
+    """Print one question with its answer (which may have many lines), the confidence in it, from 0 to 1, and other
+    answers with their shares of the samples."""
     out = console()
-    body = printable(answer, keep="\n\t").rstrip()
     out.print(printable(question), style="bold")
-    out.print("\n".join("  " + line for line in body.splitlines()) or "  (no answer)")
+    out.print(indented(answer))
     out.print(f"  confidence {confidence:.2f}{'' if sure else ' (abstains: this is its best guess)'}", style="dim")
+    for text, share in others:
+        out.print(f"  in {share:.0%} of the samples:\n{indented(text, 4)}", style="dim")
+
+
+def indented(text: str, by: int = 2) -> str:
+    """The lines of an answer, safe to print, behind some spaces."""
+    lines = printable(text, keep="\n\t").rstrip().splitlines() or ["(no answer)"]
+    return "\n".join(" " * by + line for line in lines)
 
 
 def printable(text: str, *, keep: str = "") -> str:

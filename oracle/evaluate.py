@@ -166,7 +166,11 @@ def encoded(oracle: WeightOracle, examples: Sequence[Example]) -> list[Float[Ten
 
 @torch.no_grad()
 def answers(
-    oracle: WeightOracle, asked: Sequence[Asked], tokens: Sequence[Float[Tensor, "_ d_llm"]] | None, label: str
+    oracle: WeightOracle,
+    asked: Sequence[Asked],
+    tokens: Sequence[Float[Tensor, "_ d_llm"]] | None,
+    label: str,
+    samples: int = 0,
 ) -> list[Answer]:
     """Answers to all questions of one condition, in batches; `tokens` are those that each target is shown."""
     out: list[Answer] = []
@@ -177,7 +181,7 @@ def answers(
             of = sorted({a.index for a in part})
             read = oracle.reader.read(pad_sequence([tokens[i] for i in of], batch_first=True))
             prefix = read.rows([of.index(a.index) for a in part])
-        out += oracle.answer([a.question.text for a in part], prefix)
+        out += oracle.answer([a.question.text for a in part], prefix, samples, seed=start)
     return out
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ class Answer:
     very words."""
     log_probs: tuple[float, ...]
     """Of its tokens, the end token included, in nats."""
+    samples: tuple[str, ...] = ()
+    """Answers drawn from the reader's own distribution, if any were asked for."""
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the samples that are this very answer; None without any."""
+        return self.samples.count(self.text) / len(self.samples) if self.samples else None
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, float], ...]:
+        """Other answers among the samples with their shares, the most frequent first."""
+        counts = Counter(text for text in self.samples if text != self.text)
+        return tuple((text, n / len(self.samples)) for text, n in counts.most_common())
 
     @property
     def sure(self) -> bool:
@@ -112,24 +126,31 @@ class WeightOracle:
         labels = self.reader.label_ids(target.vocab.input, positions_of(target.config), target.vocab.output)
         return self.read([fold(target.config, target.weights)], [labels])
 
-    def ask(self, target: Target, questions: str | Sequence[str]) -> list[Answer]:
-        """Answers to one question or several about a target, from its weights alone; one answer a question."""
+    def ask(self, target: Target, questions: str | Sequence[str], samples: int = 0, seed: int = 0) -> list[Answer]:
+        """Answers to one question or several about a target, from its weights alone; one answer a question.
+
+        `samples` are drawn beside each answer, under a seed: they are its alternatives, and a calibrated oracle takes
+        its confidence from their agreement as well.
+        """
         asked = [questions] if isinstance(questions, str) else list(questions)
         with torch.no_grad():
             prefix = self.reader.read(self.encode_target(target))
-        return self.answer(asked, prefix.rows([0] * len(asked)))
+        return self.answer(asked, prefix.rows([0] * len(asked)), samples, seed)
 
-    def answer(self, questions: Sequence[str], prefix: Prefix | None) -> list[Answer]:
+    def answer(self, questions: Sequence[str], prefix: Prefix | None, samples: int = 0, seed: int = 0) -> list[Answer]:
         """Answers to questions, each behind its row of weights; with none, from the question only."""
-        said = self.reader.generate([self.reader.prompt(question) for question in questions], prefix)
-        rows = zip(questions, said.texts, said.log_probs, strict=True)
-        return [Answer(*row[:2], self.confidence(*row[1:]), row[2]) for row in rows]
+        prompts = [self.reader.prompt(question) for question in questions]
+        said = self.reader.generate(prompts, prefix)
+        drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
+        rows = zip(questions, said.texts, said.log_probs, drawn, strict=True)
+        answers = [Answer(question, text, 0.0, log_probs, others) for question, text, log_probs, others in rows]
+        return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
 
-    def confidence(self, text: str, log_probs: Sequence[float]) -> float:
+    def confidence(self, answer: Answer) -> float:
         """How far an answer is to be trusted."""
         if self.calibrator is not None:
-            return self.calibrator(text, log_probs)
-        return math.exp(min(0.0, sum(log_probs)))
+            return self.calibrator(answer.text, answer.log_probs, answer.agreement)
+        return math.exp(min(0.0, sum(answer.log_probs)))
 
     def save_pretrained(self, path: Path | str) -> None:
         """Write adapter, encoder (bf16) and, last, the configuration: a half-saved oracle has none."""

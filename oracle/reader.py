@@ -280,9 +280,37 @@ class Reader:
         )
         return loss.view(logits.shape[:2])
 
-    @torch.no_grad()
     def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int = 160) -> Generated:
         """Greedy answers with the log-probability of every token, each behind its row of the prefix."""
+        out, first = self._generate(prompts, prefix, max_tokens, do_sample=False, output_logits=True)
+        chosen = out.sequences[:, first:]
+        log_probs = torch.stack(
+            [step.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0] for i, step in enumerate(out.logits)], 1
+        )
+        lengths = [[*row.tolist(), self.eos_id].index(self.eos_id) + 1 for row in chosen]
+        kept = tuple(tuple(row[:n].tolist()) for row, n in zip(log_probs, lengths, strict=True))
+        return Generated(tuple(self._texts_of(chosen)), kept)
+
+    def sample(
+        self, prompts: Sequence[str], prefix: Prefix | None, n: int, seed: int = 0, max_tokens: int = 160
+    ) -> list[tuple[str, ...]]:
+        """`n` answers to each prompt, drawn from the reader's own distribution; the same seed gives the same ones."""
+        each = [i for i in range(len(prompts)) for _ in range(n)]
+        rows = None if prefix is None else prefix.rows(each)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            out, first = self._generate([prompts[i] for i in each], rows, max_tokens, do_sample=True, top_k=0)
+        texts = self._texts_of(out.sequences[:, first:])
+        return [tuple(texts[i : i + n]) for i in range(0, len(texts), n)]
+
+    def _texts_of(self, ids: Int[Tensor, "seq pos"]) -> list[str]:
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    @torch.no_grad()
+    def _generate(
+        self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int, **options: Any
+    ) -> tuple[Any, int]:
+        """What transformers generates behind prompts, and the column that answers begin at."""
         batch = self.texts(prompts, alone=prefix is None)
         ids, mask, cache = batch.ids, batch.mask, None
         if prefix is not None:
@@ -293,18 +321,10 @@ class Reader:
             attention_mask=mask,
             past_key_values=cache,
             max_new_tokens=max_tokens,
-            do_sample=False,
             suppress_tokens=[id for id in (self.placeholder_id, self.pad_id) if id != self.eos_id],
             pad_token_id=self.pad_id,
             eos_token_id=self.eos_id,
-            output_logits=True,
             return_dict_in_generate=True,
+            **options,
         )
-        chosen = out.sequences[:, ids.shape[1] :]
-        log_probs = torch.stack(
-            [step.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0] for i, step in enumerate(out.logits)], 1
-        )
-        lengths = [[*row.tolist(), self.eos_id].index(self.eos_id) + 1 for row in chosen]
-        texts = self.tokenizer.batch_decode(chosen, skip_special_tokens=True)
-        kept = tuple(tuple(row[:n].tolist()) for row, n in zip(log_probs, lengths, strict=True))
-        return Generated(tuple(text.strip() for text in texts), kept)
+        return out, ids.shape[1]

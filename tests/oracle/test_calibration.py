@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.calibration import FILE, FORMS, SIGNS, Calibrator, Reliability, fitted, form_of, reliability, signs_of
+from oracle.calibration import (
+    FILE,
+    FORMS,
+    SIGNS,
+    Calibrator,
+    Fit,
+    Reliability,
+    fitted,
+    form_of,
+    reliability,
+    signs_of,
+)
 from tracr_tasks.errors import InputError, OracleError
 
 TEXTS = {"program": "if has a then p else q", "yes or no": "yes", "words": "p"}
@@ -56,28 +67,52 @@ def answers(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def test_a_fit_is_calibrated_on_other_targets_and_keeps_forms_apart() -> None:
-    found = fitted(*answers(1500, 0), "hash")
+    found = fitted(*answers(1500, 0))
+
+    def says(text: str, log_probs: list[float]) -> float:
+        return found(signs_of(text, log_probs))
+
     assert found.measured.error < 0.05 and found.measured.auroc > 0.75
-    assert found(TEXTS["program"], [-0.01, -0.01]) > 0.7 > 0.2 > found(TEXTS["program"], [-1.5, -1.4])
-    assert abs(found("yes", [-0.01, -0.01]) - 0.5) < 0.15 and found("p", [-0.7, -0.7]) > 0.8
-    assert found == fitted(*answers(1500, 0), "hash")
+    assert says(TEXTS["program"], [-0.01, -0.01]) > 0.7 > 0.2 > says(TEXTS["program"], [-1.5, -1.4])
+    assert abs(says("yes", [-0.01, -0.01]) - 0.5) < 0.15 and says("p", [-0.7, -0.7]) > 0.8
+    assert found == fitted(*answers(1500, 0))
+
+
+def test_the_agreement_of_samples_is_trusted_where_it_tells_right_from_wrong() -> None:
+    """Half of the programs are right whatever their words say, and most samples agree with these."""
+    rng, signs, right = np.random.default_rng(0), [], []
+    for _ in range(400):
+        right.append(rng.uniform() < 0.5)
+        signs.append(
+            signs_of(TEXTS["program"], [-0.5], float(np.clip(rng.normal(0.7 if right[-1] else 0.3, 0.1), 0, 1)))
+        )
+    sampled = fitted(np.stack(signs), np.array(right), [str(i // 4) for i in range(400)])
+    plain = Fit((0.0,) * 12, Reliability(400, 0.0, 0.25, 0.5))
+    calibrator = Calibrator(plain, sampled, 8, 400, "hash")
+    assert sampled.measured.auroc > 0.95
+    assert calibrator(TEXTS["program"], [-0.5]) == 0.5
+    assert calibrator(TEXTS["program"], [-0.5], 0.9) > 0.9 > 0.1 > calibrator(TEXTS["program"], [-0.5], 0.1)
+    assert Calibrator(plain, None, 0, 400, "hash")(TEXTS["program"], [-0.5], 0.9) == 0.5
 
 
 def test_too_few_answers_are_refused() -> None:
     signs, right, targets = answers(60, 0)
     with pytest.raises(InputError, match="30 answers about 8 targets"):
-        fitted(signs[:30], right[:30], targets[:30], "hash")
+        fitted(signs[:30], right[:30], targets[:30])
     with pytest.raises(InputError, match="60 answers about 15 targets, 0 right"):
-        fitted(signs, np.zeros(60, dtype=bool), targets, "hash")
+        fitted(signs, np.zeros(60, dtype=bool), targets)
 
 
 def test_it_is_saved_and_what_is_damaged_is_refused(tmp_path: Path) -> None:
     assert Calibrator.load(tmp_path) is None
-    made = Calibrator(tuple(float(i) for i in range(12)), 9, "hash", Reliability(9, 0.1, 0.2, 0.3))
-    made.save(tmp_path)
-    assert Calibrator.load(tmp_path) == made
+    plain, sampled = (Fit(tuple(float(i) for i in range(n)), Reliability(9, 0.1, 0.2, 0.3)) for n in (12, 15))
+    for made in (Calibrator(plain, None, 0, 9, "hash"), Calibrator(plain, sampled, 8, 9, "hash")):
+        made.save(tmp_path)
+        assert Calibrator.load(tmp_path) == made
     told = json.loads((tmp_path / FILE).read_text())
-    for damage in ({"weights": [1.0]}, {"weights": ["x"] * 12}, {"measured": 3}, {"more": 1}):
+    fit = told["plain"]
+    damages = ({"weights": [1.0]}, {"weights": ["x"] * 12}, {"measured": 3}, {"more": 1})
+    for damage in ({"more": 1}, {"sampled": told["plain"]}, *({"plain": fit | each} for each in damages)):
         (tmp_path / FILE).write_text(json.dumps(told | damage))
         with pytest.raises(OracleError, match=r"calibrator\.json"):
             Calibrator.load(tmp_path)

@@ -66,6 +66,17 @@ def test_a_saved_oracle_answers_as_the_loaded_one_does(folder: Path, zoo: Zoo) -
     assert one.ask(target, questions[0])[0].question == questions[0]
 
 
+def test_samples_are_alternatives_of_an_answer_and_change_nothing_else(folder: Path, zoo: Zoo) -> None:
+    oracle, target = WeightOracle.from_pretrained(folder), zoo.target(next(iter(zoo)).id)
+    question = "What does this model compute?"
+    (plain,), (sampled,) = oracle.ask(target, question), oracle.ask(target, question, samples=5, seed=3)
+    assert oracle.ask(target, question, samples=5, seed=3) == [sampled]
+    assert replace(sampled, samples=()) == plain and len(sampled.samples) == 5
+    assert plain.agreement is None and plain.alternatives == ()
+    assert sampled.agreement is not None
+    assert sampled.agreement + sum(share for _, share in sampled.alternatives) == pytest.approx(1)
+
+
 def test_the_target_is_never_run(folder: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("the target was run")
