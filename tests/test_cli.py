@@ -308,10 +308,11 @@ def fake_oracle(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
 
     class Fake:
-        def ask(self, target: Any, questions: list[str]) -> list[Answer]:
+        def ask(self, target: Any, questions: list[str], samples: int, seed: int) -> list[Answer]:
             seen.append(target)
-            trust = {"q2": 0.25}
-            return [Answer(question, "line 1\n\x1b[31mline 2", trust.get(question, 0.75), ()) for question in questions]
+            trust, text = {"q2": 0.25}, "line 1\n\x1b[31mline 2"
+            drawn = (*["x\x1b"] * seed, *[text] * samples)[:samples]
+            return [Answer(question, text, trust.get(question, 0.75), (), drawn) for question in questions]
 
     def from_pretrained(path: Path | None = None) -> Fake:
         seen.append(path)
@@ -334,12 +335,23 @@ def test_ask_json(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
     status, out, err = run("ask", target_dir, "q1", "q2", "--json", "--oracle", "mine")
     assert (status, err) == (0, "")
     trust = {"q1": (0.75, False), "q2": (0.25, True)}
+    drawn: dict[str, Any] = {"agreement": None, "alternatives": []}
     answers = [
-        {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains}
+        {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains} | drawn
         for q, (confidence, abstains) in trust.items()
     ]
     assert json.loads(out) == {"target": str(target_dir), "answers": answers}
     assert fake_oracle[0] == Path("mine")
+
+
+def test_ask_shows_what_else_was_sampled(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
+    status, out, err = run("ask", target_dir, "--samples", 4, "--seed", 1)
+    assert (status, err) == (0, "")
+    assert out.endswith("  confidence 0.75\n  in 25% of the samples:\n    x\\x1b\n")
+    (answer,) = json.loads(run("ask", target_dir, "--samples", 4, "--seed", 1, "--json")[1])["answers"]
+    assert answer["agreement"] == 0.75 and answer["alternatives"] == [["x\x1b", 0.25]]
+    for n in (-1, 257):
+        assert is_one_error(*run("ask", target_dir, "--samples", n))
 
 
 def boom(error: BaseException) -> Callable[[object], None]:
