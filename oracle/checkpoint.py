@@ -7,7 +7,7 @@ steps and minutes, the history so far, and under which configuration. Nothing is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_header, shown, write_atomic
 
 FILE = "checkpoint.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-"""What AdamW remembers of a parameter."""
+STEP = "step"
+"""What AdamW keeps on the CPU of the moments that optimizers remember of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,18 @@ class Progress:
 
 
 def save(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, config: Mapping[str, Any]
+    folder: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    progress: Progress,
+    config: Mapping[str, Any],
 ) -> None:
     """Replace the checkpoint of a folder; `config` is what a later run must have too."""
     from safetensors.torch import save as to_bytes
 
-    names = _names(model, optimizer)
     tensors = {f"weight:{name}": parameter for name, parameter in _trained(model).items()}
-    for parameter, name in names.items():
-        if state := optimizer.state.get(parameter):
-            tensors |= {f"{moment}:{name}": state[moment] for moment in MOMENTS}
+    for optimizer, parameter, name in _moved(model, optimizers):
+        tensors |= {f"{moment}:{name}": tensor for moment, tensor in optimizer.state.get(parameter, {}).items()}
     told = {"step": progress.step, "minutes": progress.minutes, "history": progress.history, "config": dict(config)}
     plain = {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,9 +55,9 @@ def save(
 
 
 def resume(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: Mapping[str, Any]
+    folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], config: Mapping[str, Any]
 ) -> Progress | None:
-    """Put a folder's checkpoint into model and optimizer; None if it has none.
+    """Put a folder's checkpoint into model and optimizers; None if it has none.
 
     Raises:
         InputError: it is of another configuration; names the first field that differs, with both values.
@@ -74,7 +76,7 @@ def resume(
                 f"{shown(folder, 300)}: holds a training with {field} = {was!r}, expected {now!r} as now; "
                 "give another --out, or the same options to go on"
             )
-    names, wanted = _names(model, optimizer), _trained(model)
+    wanted = _trained(model)
     for name, tensor in wanted.items():
         entry = header.tensors.get(f"weight:{name}")
         if entry is None or entry.shape != tuple(tensor.shape):
@@ -84,10 +86,14 @@ def resume(
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(saved[f"weight:{name}"])
-    for parameter, name in names.items():
-        if f"step:{name}" in saved:
-            state = {moment: saved[f"{moment}:{name}"] for moment in MOMENTS}
-            optimizer.state[parameter] = state | {m: state[m].to(parameter.device) for m in MOMENTS[:2]}
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in saved.items():
+        moment, _, name = key.partition(":")
+        if moment != "weight":
+            moments.setdefault(name, {})[moment] = tensor
+    for optimizer, parameter, name in _moved(model, optimizers):
+        if state := moments.get(name):
+            optimizer.state[parameter] = {m: t if m == STEP else t.to(parameter.device) for m, t in state.items()}
     return Progress(told["step"], told["minutes"], told["history"])
 
 
@@ -106,10 +112,15 @@ def discard(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[nn.Parameter, str]:
-    """Names of the parameters that the optimizer moves."""
-    moved = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    return {parameter: name for name, parameter in model.named_parameters() if parameter in moved}
+def _moved(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> Iterator[tuple[torch.optim.Optimizer, nn.Parameter, str]]:
+    """Each optimizer with the parameters that it moves, and their names."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                yield optimizer, parameter, names[parameter]
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -132,6 +132,8 @@ class TrainConfig:
     """Peak learning rate of the encoder."""
     lora_lr: float = 1e-3
     """Peak learning rate of the adapter."""
+    muon_lr: float = 0.0
+    """Peak learning rate of Muon, which then trains the matrices of both; 0: AdamW trains them too."""
     minutes: float = 45.0
     """Stop after this many minutes; the learning rate decays to zero over them."""
     steps: int | None = None

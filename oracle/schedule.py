@@ -48,12 +48,17 @@ class Optimizers:
     """
 
     def __init__(self, module: nn.Module, lr: float, muon_lr: float = 0.0, weight_decay: float = 0.01):
-        matrices, rest = split_matrices(module) if muon_lr else ([], list(module.parameters()))
+        matrices, rest = split_matrices(module) if muon_lr else ([], trained(module))
         self.each: list[tuple[torch.optim.Optimizer, float]] = [
             (torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)), lr)
         ]
         if matrices:
             self.each.append((torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay), muon_lr))
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that they move."""
+        return [p for optimizer, _ in self.each for group in optimizer.param_groups for p in group["params"]]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -75,4 +80,9 @@ def split_matrices(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
     weights = [p for m in layers if isinstance(m, nn.Linear) for p in m.parameters(recurse=False) if p.ndim == 2]
     matrices = [weight for weight in weights if weight.requires_grad and min(weight.shape) >= LEAST_SIDE]
     known = {id(weight) for weight in matrices}
-    return matrices, [p for p in module.parameters() if p.requires_grad and id(p) not in known]
+    return matrices, [p for p in trained(module) if id(p) not in known]
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """Parameters with gradients."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -33,7 +32,7 @@ from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
 from oracle.questions import ask, families_of
-from oracle.schedule import best_device, budget_left, progress, rate_share
+from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.steps import Step, step_losses, training_steps
 from oracle.subjects import Example, load_examples
 from oracle.team import launch, launched
@@ -149,10 +148,11 @@ def fit(
     Raises:
         InputError: the gap between another target's weights and the own ones stays at zero.
     """
-    trainee, (optimizer, rates) = Trainee(oracle), new_optimizer(oracle, config)
+    trainee, optimizers = Trainee(oracle), new_optimizers(oracle, config)
+    states = [optimizer for each in optimizers for optimizer, _ in each.each]
     fixed = {name: value for name, value in to_json(config).items() if name not in FREE}
-    done = checkpoint.resume(config.out, trainee, optimizer, fixed) or Progress(0, 0.0, [])
-    model, optimizer = accelerator.prepare(trainee, optimizer)
+    done = checkpoint.resume(config.out, trainee, states, fixed) or Progress(0, 0.0, [])
+    model = accelerator.prepare(trainee)
     budget, history, start = (
         budget_left(config.minutes, config.steps),
         done.history,
@@ -171,11 +171,10 @@ def fit(
                     history.append({"minutes": round(minutes, 2), "step": index} | watch(oracle, watched, config.seed))
                     bar.write(" ".join(f"{name}={value:.4g}" for name, value in history[-1].items()))
                     oracle.save_pretrained(config.out)
-                    checkpoint.save(config.out, trainee, optimizer.optimizer, Progress(index, minutes, history), fixed)
+                    checkpoint.save(config.out, trainee, states, Progress(index, minutes, history), fixed)
                     check_gap(history, config.patience)
             oracle.encoder.requires_grad_(1 - left >= frozen)
-            now = [rate * rate_share(index, left) for rate in rates]
-            loss = update(model, next(steps), optimizer, now, accelerator)
+            loss = update(model, next(steps), optimizers, rate_share(index, left), accelerator)
             bar.update(minutes - bar.n)
             bar.set_postfix_str(f"step {index + 1}, loss {loss:.3f}", refresh=False)
     if accelerator.is_main_process:
@@ -183,11 +182,11 @@ def fit(
     return history
 
 
-def new_optimizer(oracle: WeightOracle, config: TrainConfig) -> tuple[torch.optim.AdamW, list[float]]:
-    """AdamW over encoder and adapter, and the peak rate of each."""
-    adapter = [p for p in oracle.reader.model.parameters() if p.requires_grad]
-    groups = [{"params": list(oracle.encoder.parameters())}, {"params": adapter}]
-    return torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98)), [config.lr, config.lora_lr]
+def new_optimizers(oracle: WeightOracle, config: TrainConfig) -> tuple[Optimizers, Optimizers]:
+    """Those of the encoder, and those of the adapter."""
+    rates = (oracle.encoder, config.lr), (oracle.reader.model, config.lora_lr)
+    encoder, adapter = (Optimizers(module, lr, config.muon_lr, weight_decay=0.02) for module, lr in rates)
+    return encoder, adapter
 
 
 def frozen_share(config: TrainConfig) -> float:
@@ -203,15 +202,18 @@ def average(accelerator: Accelerator, value: float) -> float:
     return float(shared)
 
 
-def update(model: Any, step: Step, optimizer: Any, rates: Sequence[float], accelerator: Accelerator) -> float:
-    """One optimizer step; the loss in nats a token, averaged over this process's questions."""
-    optimizer.zero_grad(set_to_none=True)
+def update(
+    model: nn.Module, step: Step, optimizers: Sequence[Optimizers], share: float, accelerator: Accelerator
+) -> float:
+    """One step of the optimizers at a share of their rates; the loss in nats a token, averaged over this process's
+    questions."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
     loss = model(step).mean()
     accelerator.backward(loss)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-        accelerator.clip_grad_norm_(group["params"], 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        accelerator.clip_grad_norm_(optimizer.parameters, 1.0)
+        optimizer.step(share)
     return float(loss.detach())
 
 

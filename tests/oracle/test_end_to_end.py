@@ -115,12 +115,17 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setattr(train_module, "update", update)
 
 
+@pytest.mark.parametrize("muon_lr", [0.0, 0.01])
 def test_a_training_that_is_killed_goes_on_bit_by_bit(
-    folder: Path, zoo: Zoo, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, zoo: Zoo, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon_lr: float
 ) -> None:
     """With an evaluation, and so a checkpoint, before every step."""
     config = TrainConfig(zoo.directory, tmp_path / "o", str(base), decoder="none", encoder=SMALL, lora_rank=4)
-    config = replace(config, targets_per_step=4, steps=3, processes=1, bf16=False, eval_every=0.0)
+    config = replace(config, targets_per_step=4, steps=3, processes=1, bf16=False, eval_every=0.0, muon_lr=muon_lr)
+    undisturbed = folder
+    if muon_lr:
+        undisturbed = tmp_path / "undisturbed"
+        train(replace(config, out=undisturbed))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         killed_after(patch, 2)
         train(config)
@@ -130,7 +135,8 @@ def test_a_training_that_is_killed_goes_on_bit_by_bit(
     train(config)
     assert not (config.out / FILE).exists()
     for name in ("encoder.safetensors", "adapter/adapter_model.safetensors"):
-        assert (config.out / name).read_bytes() == (folder / name).read_bytes()
+        assert (config.out / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert ((folder / name).read_bytes() == (undisturbed / name).read_bytes()) == (not muon_lr)
 
 
 def test_two_processes_train_one_oracle(zoo: Zoo, base: Path, tmp_path: Path) -> None:
