@@ -24,7 +24,7 @@ from oracle.config import BaseConfig
 from oracle.packs import Pack, packs
 from oracle.precision import quick_products
 from oracle.questions import Subject, one_of_each
-from oracle.reader import Reader
+from oracle.reader import Reader, scores_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.subjects import fresh_subjects
 from oracle.template import PLACEHOLDER, from_source
@@ -149,7 +149,8 @@ def fit(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> None
 
 def pack_loss(model: torch.nn.Module, pack: Pack) -> Float[torch.Tensor, ""]:
     """Mean cross-entropy (nats) of the tokens, each at its weight."""
-    logits = model(input_ids=pack.ids).logits[:, :-1]
+    scores = scores_of(pack.seen(), torch.float32)[:, None]
+    logits = model(input_ids=pack.ids, attention_mask=scores, position_ids=pack.places).logits[:, :-1]
     each = functional.cross_entropy(logits.flatten(0, 1).float(), pack.ids[:, 1:].flatten(), reduction="none")
     weights = pack.weights[:, 1:].flatten()
     loss: torch.Tensor = (each * weights).sum() / weights.sum()

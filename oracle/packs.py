@@ -1,34 +1,52 @@
-"""Texts that the house model is pretrained on: a program, then questions about it one behind the other.
+"""Texts that the house model is pretrained on: a program, and questions about it that do not see each other.
 
-    Program: ...  Question: ...  Answer: ...<eos>  Question: ...  Answer: ...<eos>
+    Program: ... | Question: ...  Answer: ...<eos> | Question: ...  Answer: ...<eos>
 
-Each program is read once for several questions. Answers count in full, other tokens little: nobody can guess which
-input is asked about. Texts of like length come together.
+Each program is read once for several questions; a mask keeps these apart, and each begins at the same position, so that
+each reads as it will alone. Answers count in full, other tokens little: nobody can guess which input is asked about.
+Texts of like length come together.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from oracle.config import BaseConfig
 from oracle.phrasings import phrasings
 from oracle.questions import Subject, ask, families_of
-from oracle.reader import Reader
-from oracle.template import from_nothing, from_source
+from oracle.reader import Reader, earlier
+from oracle.template import from_nothing, source_context
 
 EMPHASIS = {"program": 0.5, "output": 3.0, "trigger": 1.5, "regime": 0.2}
 """Families that are asked about more or less often than `questions.families_of` says: what has to be worked out is
 learned last, and a program's text is only copied."""
 POOLED = 12
 """Batches of texts that are sorted by length together."""
-Text = tuple[list[int], list[float]]
-"""Token ids and their weights in the loss."""
+PROGRAM, PADDING = 0, -1
+"""Parts of a text that are no question; questions are numbered from 1."""
+
+
+@dataclass
+class Text:
+    """A program and the questions about it, token by token."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def add(self, part: int, first: int, ids: Sequence[int], weights: Sequence[float]) -> None:
+        """A part whose first token stands at a position."""
+        self.ids += ids
+        self.weights += weights
+        self.parts += [part] * len(ids)
+        self.places += range(first, first + len(ids))
 
 
 @dataclass(frozen=True)
@@ -37,11 +55,20 @@ class Pack:
 
     ids: Int[Tensor, "text pos"]
     weights: Float[Tensor, "text pos"]
-    """Of each token in the loss; zero for padding."""
+    """Of each token in the loss, given those before it; zero for padding and for the first token of a part."""
+    parts: Int[Tensor, "text pos"]
+    """PROGRAM, the number of a question, or PADDING."""
+    places: Int[Tensor, "text pos"]
+    """Positions: those of each question go on from the program's."""
 
     def to(self, device: torch.device) -> Pack:
         """The same on a device."""
-        return Pack(self.ids.to(device), self.weights.to(device))
+        return Pack(*(tensor.to(device) for tensor in (self.ids, self.weights, self.parts, self.places)))
+
+    def seen(self) -> Bool[Tensor, "text pos pos"]:
+        """What each token sees: the program, and its own question up to itself."""
+        own = (self.parts[:, :, None] == self.parts[:, None]) | (self.parts[:, None] == PROGRAM)
+        return own & earlier(self.ids.shape[1], self.ids.device)
 
 
 def packs(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> Iterator[Pack]:
@@ -59,8 +86,8 @@ def packs(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> It
         found, n_tokens = list[Text](), 0
         while n_tokens < POOLED * config.batch_tokens:
             found.append(text())
-            n_tokens += len(found[-1][0])
-        batches = list(cut(sorted(found, key=lambda each: len(each[0])), config.batch_tokens))
+            n_tokens += len(found[-1].ids)
+        batches = list(cut(sorted(found, key=lambda each: len(each.ids)), config.batch_tokens))
         rng.shuffle(batches)
         for batch in batches:
             yield padded(batch, reader.pad_id)
@@ -70,7 +97,7 @@ def cut(texts: Sequence[Text], most: int) -> Iterator[list[Text]]:
     """Texts, sorted by length, in batches of at most so many tokens with their padding, and of at least one text."""
     batch = list[Text]()
     for text in texts:
-        if batch and len(text[0]) * (len(batch) + 1) > most:
+        if batch and len(text.ids) * (len(batch) + 1) > most:
             yield batch
             batch = []
         batch.append(text)
@@ -79,12 +106,17 @@ def cut(texts: Sequence[Text], most: int) -> Iterator[list[Text]]:
 
 def padded(texts: Sequence[Text], pad_id: int) -> Pack:
     """Texts as one batch."""
-    width = max(len(ids) for ids, _ in texts)
-    ids, weights = torch.full((len(texts), width), pad_id), torch.zeros(len(texts), width)
-    for i, (of_text, its_weights) in enumerate(texts):
-        ids[i, : len(of_text)] = torch.tensor(of_text)
-        weights[i, : len(of_text)] = torch.tensor(its_weights)
-    return Pack(ids, weights)
+    width = max(len(text.ids) for text in texts)
+
+    def column(rows: Sequence[Sequence[int | float]], padding: int | float) -> Tensor:
+        return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows])
+
+    return Pack(
+        column([text.ids for text in texts], pad_id),
+        column([text.weights for text in texts], 0.0),
+        column([text.parts for text in texts], PADDING),
+        column([text.places for text in texts], 0),
+    )
 
 
 def asked(subject: Subject, n: int, rng: random.Random) -> list[tuple[str, str]]:
@@ -102,11 +134,11 @@ def drill(words: Sequence[str], rng: random.Random) -> tuple[str, list[tuple[str
 
 
 def text_of(reader: Reader, source: str, asked: Sequence[tuple[str, str]], context_weight: float) -> Text:
-    """A program's text and the questions about it, as token ids and their weights."""
-    ids, weights = list[int](), list[float]()
-    for i, (question, answer) in enumerate(asked):
-        prompt = from_source(question, source) if i == 0 else from_nothing(question)
-        head, tail = (reader.tokenizer(t, add_special_tokens=False)["input_ids"] for t in (prompt, f" {answer}"))
-        ids += [*head, *tail, reader.eos_id]
-        weights += [context_weight] * len(head) + [1.0] * (len(tail) + 1)
-    return ids, weights
+    """A program's text and the questions about it."""
+    text, program = Text(), reader.tokenizer(source_context(source), add_special_tokens=False)["input_ids"]
+    text.add(PROGRAM, 0, program, [0.0, *[context_weight] * (len(program) - 1)])
+    for number, (question, answer) in enumerate(asked, 1):
+        head, tail = reader.answer_ids(from_nothing(question), answer)
+        weights = [0.0, *[context_weight] * (len(head) - 1), *[1.0] * len(tail)]
+        text.add(number, len(program), [*head, *tail], weights)
+    return text

@@ -83,6 +83,11 @@ class Prefix:
         return cache
 
 
+def earlier(n: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Which columns are not behind another."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).tril()
+
+
 def scores_of(seen: Bool[Tensor, "seq n n"], dtype: torch.dtype) -> Float[Tensor, "seq n n"]:
     """What is added to attention scores so that only what is seen counts. Each place sees itself, padding too: a
     softmax over nothing is no number."""
@@ -175,6 +180,11 @@ class Reader:
                 labels[i, width - len(tail) :] = torch.tensor(tail)
         return TextBatch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
+    def answer_ids(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt, and of the answer behind it with the end token."""
+        head, tail = self.tokenizer([prompt, f" {answer}"], add_special_tokens=False)["input_ids"]
+        return head, [*tail, self.eos_id]
+
     def splice(
         self,
         ids: Int[Tensor, "seq pos"],
@@ -203,8 +213,7 @@ class Reader:
             places, more = torch.zeros_like(places), torch.zeros_like(more)
         positions = ((batch.mask & ~more).long().cumsum(1) - 1).clamp_min(0)
         width = batch.ids.shape[1]
-        earlier = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
-        seen = (earlier | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
+        seen = (earlier(width, self.device) | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
         late = self.inject == "layer1"
         embeds = self.embed(batch.ids) if late else self.splice(batch.ids, weight_tokens)
         hidden = scores_of(seen, embeds.dtype)
@@ -260,8 +269,7 @@ class Reader:
         mask, before = torch.cat([prefix.mask, batch.mask], 1), prefix.mask.shape[1]
         positions = (mask.long().cumsum(1) - 1).clamp_min(0)
         positions[:, :before] = prefix.positions
-        earlier = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=self.device).tril()
-        hidden = scores_of(earlier & mask[:, None], embeds.dtype)
+        hidden = scores_of(earlier(mask.shape[1], self.device) & mask[:, None], embeds.dtype)
         hidden[:, :before, :before] = prefix.hidden
         return self.model(
             inputs_embeds=torch.cat([prefix.embeds, embeds], 1),

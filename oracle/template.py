@@ -26,9 +26,14 @@ def weights_context(n_tokens: int) -> str:
     return f"Weights:{PLACEHOLDER * n_tokens}\n"
 
 
+def source_context(source: str) -> str:
+    """What stands in front of a question about a program whose text is given."""
+    return f"Program: {source}\n"
+
+
 def from_source(question: str, source: str) -> str:
     """Prompt with the program's text in the context (the ceiling)."""
-    return TEMPLATE.format(context=f"Program: {source}\n", question=question)
+    return TEMPLATE.format(context=source_context(source), question=question)
 
 
 def from_nothing(question: str) -> str:

@@ -15,11 +15,11 @@ from torch import nn
 
 from oracle.base import pack_loss
 from oracle.config import BaseConfig
-from oracle.packs import Pack, asked, cut, drill, packs, padded, text_of
+from oracle.packs import PADDING, Text, asked, cut, packs, padded, text_of
 from oracle.reader import Reader
 from oracle.schedule import Optimizers, rate_share, split_matrices
 from oracle.subjects import fresh_subjects
-from oracle.template import from_nothing, from_source
+from oracle.template import from_source
 from tests.oracle.targets import tiny_reader
 
 CONFIG = BaseConfig(out=Path("unused"), batch_tokens=1500, questions=3)
@@ -36,25 +36,39 @@ def test_a_text_holds_the_program_once_and_each_answer_at_full_weight(reader: Re
     rng = random.Random(seed)
     subject = rng.choice(fresh_subjects(3, seed % 5))
     questions = asked(subject, 3, rng)
-    ids, weights = text_of(reader, subject.text, questions, 0.2)
-    end = reader.tokenizer.eos_token
-    prompts = [from_source(questions[0][0], subject.text), *(from_nothing(text) for text, _ in questions[1:])]
-    whole = "".join(f"{p} {a}{end}" for p, (_, a) in zip(prompts, questions, strict=True))
-    assert reader.tokenizer.decode(ids) == whole
-    answers = [id for id, weight in zip(ids, weights, strict=True) if weight == 1]
-    assert reader.tokenizer.decode(answers) == "".join(f" {answer}{end}" for _, answer in questions)
-    assert set(weights) == {0.2, 1.0}
+    text = text_of(reader, subject.text, questions, 0.2)
+
+    def said(part: int, weights: tuple[float, ...]) -> str:
+        of = zip(text.ids, text.parts, text.weights, strict=True)
+        return str(reader.tokenizer.decode([id for id, p, weight in of if p == part and weight in weights]))
+
+    for number, (question, answer) in enumerate(questions, 1):
+        assert said(number, (1.0,)) == f" {answer}{reader.tokenizer.eos_token}"
+        assert said(0, (0.0, 0.2)) + said(number, (0.0, 0.2)) == from_source(question, subject.text)
+
+
+@torch.no_grad()
+def test_each_question_reads_as_it_does_alone(reader: Reader) -> None:
+    """The loss of a pack is the mean of those of its questions, each behind the program as the model alone reads it."""
+    source, questions = "if has a then p else q", [("What?", "p"), ("Which input?", "a b c"), ("What?", "q q")]
+    pack = padded([text_of(reader, source, questions, 0.0), text_of(reader, "p", questions[:1], 0.0)], reader.pad_id)
+    losses = list[torch.Tensor]()
+    for context, question, answer in (*((source, *each) for each in questions), ("p", *questions[0])):
+        head, tail = reader.answer_ids(from_source(question, context), answer)
+        logits = reader.model(input_ids=torch.tensor([head + tail])).logits[0, len(head) - 1 : -1]
+        losses += torch.nn.functional.cross_entropy(logits, torch.tensor(tail), reduction="none")
+    torch.testing.assert_close(pack_loss(reader.model, pack), torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_batches_keep_to_their_tokens_and_lose_no_text(reader: Reader) -> None:
-    texts = [([1] * n, [1.0] * n) for n in (3, 5, 5, 9, 40, 700)]
+    texts = [Text([1] * n, [1.0] * n, [0] * n, [*range(n)]) for n in (3, 5, 5, 9, 40, 700)]
     batches = list(cut(texts, 40))
     assert [text for batch in batches for text in batch] == texts
     for batch in batches:
         assert len(batch) == 1 or padded(batch, 0).ids.numel() <= 40
     for pack in islice(packs(reader, fresh_subjects(8, 0), CONFIG), 30):
         assert pack.ids.numel() <= CONFIG.batch_tokens or len(pack.ids) == 1
-        assert bool(((pack.ids == reader.pad_id) == (pack.weights == 0)).all())
+        assert bool(((pack.ids == reader.pad_id) == (pack.parts == PADDING)).all())
 
 
 def test_the_same_seed_gives_the_same_texts(reader: Reader) -> None:
@@ -64,17 +78,6 @@ def test_the_same_seed_gives_the_same_texts(reader: Reader) -> None:
     )
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=False))
-
-
-@torch.no_grad()
-def test_padding_and_what_stands_beside_it_do_not_change_a_text_s_loss(reader: Reader) -> None:
-    question, words = random.Random(0), ["a", "b", "if", "has"]
-    text = text_of(reader, *drill(words, question), 0.2)
-    alone, wide = padded([text], reader.pad_id), padded([text, ([5] * 90, [0.0] * 90)], reader.pad_id)
-    assert wide.ids.shape[1] > alone.ids.shape[1]
-    losses = [float(pack_loss(reader.model, pack)) for pack in (alone, wide)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert float(pack_loss(reader.model, Pack(alone.ids, torch.ones_like(alone.weights)))) != losses[0]
 
 
 def test_every_parameter_is_trained_by_one_optimizer(reader: Reader) -> None:
