@@ -33,7 +33,10 @@ from zoo.files import write_atomic
 PAD, EOS = "<|pad|>", "<|eos|>"
 DECAY = 0.5
 """Share of the budget over which the learning rate decays."""
-PIECES = r"\)*\n| ?[^\s,()]+\(?|\)+|,| ?\(|\s+"
+MARKS = r"[?.:;!](?=\s|$)"
+"""Marks that end a sentence are no part of its last word: `c?` has to begin as `c` does, as questions end in the names
+that programs are searched for."""
+PIECES = rf"\)*\n|{MARKS}| ?(?:(?!{MARKS})[^\s,()])+\(?|\)+|,| ?\(|\s+"
 """What a token may span: a word with its call bracket, closing brackets with the end of their line. That is a third
 fewer tokens a program than the usual split at every change between letters, digits and signs."""
 

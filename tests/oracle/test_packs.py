@@ -80,6 +80,27 @@ def test_the_same_seed_gives_the_same_texts(reader: Reader) -> None:
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=False))
 
 
+def test_a_name_at_the_end_of_a_sentence_is_the_token_that_it_is_in_a_program() -> None:
+    questions = [
+        f"{q} {name}{mark}" for q in ("Does it name", "On which input is it") for name in "abcpq" for mark in "?."
+    ]
+    programs = [
+        "if pos 2 is a then p else if has b then q else p",
+        "v1 = map(x > 2.5, tokens)\nout = aggregate(v1, v1)",
+    ]
+    tokenizer = tiny_reader([*questions, *programs] * 9).tokenizer
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text)["input_ids"])
+
+    for name in "abcpq":
+        assert ids(f"Does it name {name}?")[-2:-1] == ids(f" {name}") == ids(f"is {name} then")[-2:-1]
+        assert len(ids(f" {name}")) == 1 and ids(f"input is it {name}.")[-2:-1] == ids(f" {name}")
+    for text in (*questions, *programs, "x > 2.5", "a.b ... c?! d"):
+        assert tokenizer.decode(ids(text)) == text
+    assert ids("map(x > 2.5, tokens)").count(ids("a.")[-1]) == 0
+
+
 def test_every_parameter_is_trained_by_one_optimizer(reader: Reader) -> None:
     model = reader.model
     for muon_lr in (0.0, 0.02):
