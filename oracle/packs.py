@@ -80,7 +80,7 @@ def packs(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> It
         if rng.random() < config.drills:
             return text_of(reader, *drill(words, rng), config.context_weight)
         subject = rng.choice(subjects)
-        return text_of(reader, subject.text, asked(subject, config.questions, rng), config.context_weight)
+        return text_of(reader, subject.text, questions_about(subject, config.questions, rng), config.context_weight)
 
     while True:
         found, n_tokens = list[Text](), 0
@@ -119,7 +119,7 @@ def padded(texts: Sequence[Text], pad_id: int) -> Pack:
     )
 
 
-def asked(subject: Subject, n: int, rng: random.Random) -> list[tuple[str, str]]:
+def questions_about(subject: Subject, n: int, rng: random.Random) -> list[tuple[str, str]]:
     """`n` questions of random families with their answers."""
     families, weights = zip(*families_of(subject), strict=True)
     often = [weight * EMPHASIS.get(family, 1.0) for family, weight in zip(families, weights, strict=True)]

@@ -15,7 +15,7 @@ from torch import nn
 
 from oracle.base import pack_loss
 from oracle.config import BaseConfig
-from oracle.packs import PADDING, Text, asked, cut, packs, padded, text_of
+from oracle.packs import PADDING, Text, cut, packs, padded, questions_about, text_of
 from oracle.reader import Reader
 from oracle.schedule import Optimizers, rate_share, split_matrices
 from oracle.subjects import fresh_subjects
@@ -35,7 +35,7 @@ def reader() -> Reader:
 def test_a_text_holds_the_program_once_and_each_answer_at_full_weight(reader: Reader, seed: int) -> None:
     rng = random.Random(seed)
     subject = rng.choice(fresh_subjects(3, seed % 5))
-    questions = asked(subject, 3, rng)
+    questions = questions_about(subject, 3, rng)
     text = text_of(reader, subject.text, questions, 0.2)
 
     def said(part: int, weights: tuple[float, ...]) -> str:
@@ -105,7 +105,7 @@ def test_every_parameter_is_trained_by_one_optimizer(reader: Reader) -> None:
     model = reader.model
     for muon_lr in (0.0, 0.02):
         optimizers = Optimizers(model, 1e-3, muon_lr)
-        held = [p for optimizer, _ in optimizers.each for group in optimizer.param_groups for p in group["params"]]
+        held = optimizers.parameters
         assert len(held) == len(list(model.parameters())) and {*map(id, held)} == {*map(id, model.parameters())}
     matrices, _ = split_matrices(model)
     names = {name for name, p in model.named_parameters() if any(p is matrix for matrix in matrices)}
