@@ -11,6 +11,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from cards import write_cards
@@ -28,7 +29,7 @@ BASE_FILES = (
     "tokenizer_config.json",
     "base_config.json",
 )
-PATHS = ("zoo", "out", "base", "start")
+PATHS = ("zoo", "also", "out", "base", "start")
 """Fields of the training configuration that name folders of the machine it ran on: only the last part is kept."""
 ORACLE_FILES = (ENCODER_FILE, f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors")
 
@@ -45,6 +46,13 @@ class Config:
     """Folder that `weight-oracle eval` wrote, with that oracle."""
 
 
+def last_part(path: Any) -> Any:
+    """The name of a path, or of each in a list of them."""
+    if isinstance(path, list):
+        return [last_part(each) for each in path]
+    return Path(path).name if path else path
+
+
 def main(config: Config) -> None:
     """Copy, rename, check the size."""
     facts = json.loads((config.oracle / CONFIG_FILE).read_text())
@@ -58,7 +66,7 @@ def main(config: Config) -> None:
             target = ASSETS / folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((source / name).read_bytes())
-    facts["train"] = {key: Path(v).name if key in PATHS and v else v for key, v in facts["train"].items()}
+    facts["train"] = {key: last_part(value) if key in PATHS else value for key, value in facts["train"].items()}
     (ASSETS / "oracle" / CONFIG_FILE).write_text(json.dumps(facts | {"base": HOUSE}, indent=1) + "\n")
     adapter = ASSETS / "oracle" / ADAPTER / "adapter_config.json"
     adapter.write_text(

@@ -106,6 +106,8 @@ class TrainConfig:
     """Folder for the oracle."""
     base: str = "house"
     """Base model: "house" (ships with the package), a folder, or a model name on the hub."""
+    also: tuple[Path, ...] = ()
+    """More zoos whose train split is learned from."""
     start: Path | None = None
     """Go on with the encoder, adapter and base of this oracle, in place of new ones."""
     decoder: str = "house"
@@ -149,7 +151,7 @@ class TrainConfig:
     regimes: tuple[str, ...] = ()
     """Learn from targets of these regimes only (trained, seeded, anchored ...); none: from all."""
     limit: int | None = None
-    """Use at most this many targets (for tests)."""
+    """Use at most this many targets of each zoo (for tests)."""
     seed: int = 0
     """Seed of initial weights, order and questions."""
     processes: int = 2

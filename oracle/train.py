@@ -55,34 +55,36 @@ def train(config: TrainConfig) -> WeightOracle:
         InputError: an empty zoo, tokens that carry nothing, or a folder with a training of other options.
     """
     if config.processes > 1 and best_device().type == "cpu" and not launched():
-        check_zoo(config)
+        check_zoos(config)
         launch(config.processes, train_as_member, config)
     else:
         train_as_member(config)
     return WeightOracle.from_pretrained(config.out)
 
 
-def check_zoo(config: TrainConfig) -> None:
+def check_zoos(config: TrainConfig) -> None:
     """Refuse a zoo with nothing to learn from before any process starts.
 
     Raises:
         InputError: no target in the train split.
     """
-    if not Zoo.open(config.zoo).rows(split="train"):
-        raise InputError(f"{config.zoo}: no target in the train split; build a larger zoo")
+    for folder in (config.zoo, *config.also):
+        if not Zoo.open(folder).rows(split="train"):
+            raise InputError(f"{folder}: no target in the train split; build a larger zoo")
 
 
 @quick_products()
 def train_as_member(config: TrainConfig) -> None:
     """Train as one of the processes that there are; the first saves."""
     torch.set_num_threads(1)  # targets are tiny: one thread folds and runs them faster than two
-    check_zoo(config)
+    check_zoos(config)
     accelerator, zoo = accelerator_for(config), Zoo.open(config.zoo)
     oracle = begun(config, zoo).to(accelerator.device)
+    zoos = [zoo, *map(Zoo.open, config.also)]
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
-    examples = load_examples(
-        zoo, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
-    )
+    oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
+    chosen = {"split": "train", "limit": config.limit, "seed": config.seed, "regimes": config.regimes}
+    examples = [example for each in zoos for example in load_examples(each, oracle.reader, **chosen)]
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     oracle.facts["families"] = sorted({family for e in examples for family, _ in families_of(e.subject)})
     preflight(oracle, examples[:16])

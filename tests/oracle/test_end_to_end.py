@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from oracle.grade import Grade
 from oracle.oracle import CONFIG_FILE, WeightOracle
 from oracle.preflight import check_gap, preflight
 from oracle.questions import FIRST_FAMILIES
-from oracle.subjects import load_examples
+from oracle.subjects import Example, load_examples
 from oracle.symmetry import random_gauge
 from oracle.train import train
 from tests.oracle.targets import SMALL
@@ -100,6 +101,26 @@ def test_training_is_repeatable(folder: Path, zoo: Zoo, base: Path, tmp_path: Pa
     )
     again = train(replace(config, steps=3, processes=1, bf16=False)).facts["history"]
     assert again == json.loads((folder / CONFIG_FILE).read_text())["history"]
+
+
+def test_more_than_one_zoo_is_learned_from(
+    zoo: Zoo, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = build_zoo(
+        replace(named_spec("tiny"), compiled=8, trained=0, untrained=0, seed=5), tmp_path / "more", workers=1
+    )
+    config = TrainConfig(zoo.directory, tmp_path / "o", str(base), decoder="none", encoder=SMALL, lora_rank=4)
+    learned = list[str]()
+
+    def fit(oracle: WeightOracle, examples: Sequence[Example], *others: Any) -> list[dict[str, float]]:
+        learned.extend(example.subject.text for example in examples)
+        return []
+
+    monkeypatch.setattr(train_module, "fit", fit)
+    oracle = train(replace(config, also=(more.directory,), processes=1, bf16=False))
+    expected = [row.text for each in (zoo, more) for row in each.rows(split="train")]
+    assert learned == expected and len(more.rows(split="train")) > 2
+    assert (oracle.facts["zoo"], oracle.facts["also"]) == (zoo.content_hash(), [more.content_hash()])
 
 
 def killed_after(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
