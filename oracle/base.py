@@ -28,6 +28,7 @@ from oracle.reader import Reader, scores_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.subjects import fresh_subjects
 from oracle.template import PLACEHOLDER, from_source
+from tracr_tasks.nested import nested
 from zoo.files import write_atomic
 
 PAD, EOS = "<|pad|>", "<|eos|>"
@@ -118,7 +119,7 @@ def example_texts(subjects: Sequence[Subject], seed: int) -> list[str]:
     """Texts that the tokenizer is trained on."""
     rng = random.Random(seed)
     return [
-        from_source(q.text, s.text) + f" {q.truth}"
+        from_source(q.text, s.text) + f" {nested(q.truth)}"
         for s in subjects
         for q in one_of_each(s, rng, test=rng.random() < 0.3)
     ]

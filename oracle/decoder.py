@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from oracle.attention import present
 from oracle.batch import LabelIds, WeightBatch, pad_ids
 from tracr_tasks.errors import InputError
+from tracr_tasks.nested import assignments, nested
 
 PAD, START, END, GLUE = range(4)
 """Ids of the pieces that are no text; GLUE stands where two pieces touch that would else have a space between them."""
@@ -40,7 +41,8 @@ class TextCodec:
     """Text of programs to ids of pieces and back, exactly; the vocabulary is the same in every run.
 
     A piece is a word, a variable, a number below 100, an operator, or a single character. Spaces are implied where
-    canonical text has them.
+    canonical text has them. RASP programs are written from the output down (`tracr_tasks.nested`) and come back as
+    canonical text.
     """
 
     def __init__(self) -> None:
@@ -59,7 +61,7 @@ class TextCodec:
             InputError: a character that is neither printable ASCII nor a line break.
         """
         found, gap = list[str](), 0
-        for piece in self._cut(text):
+        for piece in self._cut(nested(text)):
             if piece == " ":
                 gap += 1
                 continue
@@ -83,7 +85,7 @@ class TextCodec:
             piece = self.pieces[id]
             parts += [" ", piece] if _spaced(found, piece) else [piece]
             found.append(piece)
-        return "".join(parts)
+        return assignments("".join(parts))
 
     def _cut(self, text: str) -> Iterator[str]:
         """Pieces and single spaces; what is no piece as a whole falls into characters."""

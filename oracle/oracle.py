@@ -230,6 +230,7 @@ def new_reader(
         "ordered": reader.ordered,
         "chat": reader.chat,
         "inject": reader.inject,
+        "nested": reader.nested,
     }
 
 
@@ -269,7 +270,8 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     inject = facts.get("inject", "embed")
     if inject not in ("embed", "layer1"):
         raise OracleError(f"{path / CONFIG_FILE}: inject {shown(inject)}, expected embed or layer1")
-    reader = Reader(model.eval(), tokenizer, facts.get("ordered", True), facts.get("chat", False), inject)
+    ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
+    reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
     return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts, Calibrator.load(path))
 
 

@@ -3,8 +3,8 @@
     Program: ... | Question: ...  Answer: ...<eos> | Question: ...  Answer: ...<eos>
 
 Each program is read once for several questions; a mask keeps these apart, and each begins at the same position, so that
-each reads as it will alone. Answers count in full, other tokens little: nobody can guess which input is asked about.
-Texts of like length come together.
+each reads as it will alone. Answers count by the root of their length, so that a word does not drown in copied
+programs; other tokens little: nobody can guess which input is asked about. Texts of like length come together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from oracle.questions import Subject, ask, families_of
 from oracle.reader import Reader, earlier
 from oracle.template import from_nothing, source_context
 
-EMPHASIS = {"program": 0.5, "output": 3.0, "trigger": 1.5, "regime": 0.2}
+EMPHASIS = {"program": 0.5, "output": 3.0, "mentions": 2.0, "rule": 2.0, "trigger": 1.5, "regime": 0.2}
 """Families that are asked about more or less often than `questions.families_of` says: what has to be worked out is
 learned last, and a program's text is only copied."""
 POOLED = 12
@@ -139,6 +139,6 @@ def text_of(reader: Reader, source: str, asked: Sequence[tuple[str, str]], conte
     text.add(PROGRAM, 0, program, [0.0, *[context_weight] * (len(program) - 1)])
     for number, (question, answer) in enumerate(asked, 1):
         head, tail = reader.answer_ids(from_nothing(question), answer)
-        weights = [0.0, *[context_weight] * (len(head) - 1), *[1.0] * len(tail)]
+        weights = [0.0, *[context_weight] * (len(head) - 1), *[len(tail) ** -0.5] * len(tail)]
         text.add(number, len(program), [*head, *tail], weights)
     return text

@@ -25,6 +25,7 @@ from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
 from oracle.injection import added_after, first_layer, refuse_checkpointing
 from oracle.template import PLACEHOLDER, escape, from_nothing, weights_context
+from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
 IGNORED = -100
@@ -100,7 +101,8 @@ class Reader:
 
     `ordered` is for adapters that have learned with weight tokens in a row, each seeing those before it. `chat` puts
     questions into the tokenizer's chat template; it does if it has one, unless it is told. `inject` says where weight
-    tokens enter: "embed", in place of embeddings, or "layer1", added to the states behind the first layer.
+    tokens enter: "embed", in place of embeddings, or "layer1", added to the states behind the first layer. A `nested`
+    reader learns and writes RASP programs from the output down (`tracr_tasks.nested`); who asks it never sees that.
     """
 
     def __init__(
@@ -110,8 +112,10 @@ class Reader:
         ordered: bool = False,
         chat: bool | None = None,
         inject: Inject = "embed",
+        nested: bool = True,
     ):
         self.model, self.tokenizer, self.ordered, self.inject = model, tokenizer, ordered, inject
+        self.nested = nested
         self.chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
         self.first: list[int] = tokenizer("")["input_ids"][:1]
         """The token that texts of this family begin with, or none."""
@@ -167,7 +171,9 @@ class Reader:
         encode = lambda texts: self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # noqa: E731
         heads = [[*(self.first if alone else []), *head] for head in encode(prompts)]
         tails = (
-            [[] for _ in heads] if answers is None else [[*t, self.eos_id] for t in encode(f" {a}" for a in answers)]
+            [[] for _ in heads]
+            if answers is None
+            else [[*t, self.eos_id] for t in encode(f" {self.said(a)}" for a in answers)]
         )
         width = max(len(h) + len(t) for h, t in zip(heads, tails, strict=True))
         ids = torch.full((len(heads), width), self.pad_id)
@@ -180,9 +186,13 @@ class Reader:
                 labels[i, width - len(tail) :] = torch.tensor(tail)
         return TextBatch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
+    def said(self, answer: str) -> str:
+        """An answer as the model says it."""
+        return nested(answer) if self.nested else answer
+
     def answer_ids(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
         """Token ids of a prompt, and of the answer behind it with the end token."""
-        head, tail = self.tokenizer([prompt, f" {answer}"], add_special_tokens=False)["input_ids"]
+        head, tail = self.tokenizer([prompt, f" {self.said(answer)}"], add_special_tokens=False)["input_ids"]
         return head, [*tail, self.eos_id]
 
     def splice(
@@ -312,7 +322,8 @@ class Reader:
         return [tuple(texts[i : i + n]) for i in range(0, len(texts), n)]
 
     def _texts_of(self, ids: Int[Tensor, "seq pos"]) -> list[str]:
-        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        texts = [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        return [assignments(text) for text in texts] if self.nested else texts
 
     @torch.no_grad()
     def _generate(

@@ -7,6 +7,8 @@ Answer: if has c then p else q<eos>
 
 from __future__ import annotations
 
+from tracr_tasks.nested import nested
+
 PLACEHOLDER = "<|weight|>"
 """Reserved token that weight tokens are spliced over; a question that contains it is escaped."""
 
@@ -27,8 +29,8 @@ def weights_context(n_tokens: int) -> str:
 
 
 def source_context(source: str) -> str:
-    """What stands in front of a question about a program whose text is given."""
-    return f"Program: {source}\n"
+    """What stands in front of a question about a program whose text is given; RASP programs are nested."""
+    return f"Program: {nested(source)}\n"
 
 
 def from_source(question: str, source: str) -> str:

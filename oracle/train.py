@@ -83,8 +83,13 @@ def train_as_member(config: TrainConfig) -> None:
     zoos = [zoo, *map(Zoo.open, config.also)]
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
-    chosen = {"split": "train", "limit": config.limit, "seed": config.seed, "regimes": config.regimes}
-    examples = [example for each in zoos for example in load_examples(each, oracle.reader, **chosen)]
+    examples = [
+        example
+        for each in zoos
+        for example in load_examples(
+            each, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
+        )
+    ]
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     oracle.facts["families"] = sorted({family for e in examples for family, _ in families_of(e.subject)})
     preflight(oracle, examples[:16])

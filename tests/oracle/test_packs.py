@@ -21,6 +21,7 @@ from oracle.schedule import Optimizers, rate_share, split_matrices
 from oracle.subjects import fresh_subjects
 from oracle.template import from_source
 from tests.oracle.targets import tiny_reader
+from tracr_tasks.nested import nested
 
 CONFIG = BaseConfig(out=Path("unused"), batch_tokens=1500, questions=3)
 
@@ -32,7 +33,7 @@ def reader() -> Reader:
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000))
-def test_a_text_holds_the_program_once_and_each_answer_at_full_weight(reader: Reader, seed: int) -> None:
+def test_a_text_holds_the_program_once_and_each_answer_by_the_root_of_its_length(reader: Reader, seed: int) -> None:
     rng = random.Random(seed)
     subject = rng.choice(fresh_subjects(3, seed % 5))
     questions = questions_about(subject, 3, rng)
@@ -43,21 +44,24 @@ def test_a_text_holds_the_program_once_and_each_answer_at_full_weight(reader: Re
         return str(reader.tokenizer.decode([id for id, p, weight in of if p == part and weight in weights]))
 
     for number, (question, answer) in enumerate(questions, 1):
-        assert said(number, (1.0,)) == f" {answer}{reader.tokenizer.eos_token}"
+        n = len(reader.answer_ids(question, answer)[1])
+        assert said(number, (n**-0.5,)) == f" {nested(answer)}{reader.tokenizer.eos_token}"
         assert said(0, (0.0, 0.2)) + said(number, (0.0, 0.2)) == from_source(question, subject.text)
 
 
 @torch.no_grad()
 def test_each_question_reads_as_it_does_alone(reader: Reader) -> None:
-    """The loss of a pack is the mean of those of its questions, each behind the program as the model alone reads it."""
+    """The loss of a pack is the mean of those of its questions, weighted, each as the model alone reads it."""
     source, questions = "if has a then p else q", [("What?", "p"), ("Which input?", "a b c"), ("What?", "q q")]
     pack = padded([text_of(reader, source, questions, 0.0), text_of(reader, "p", questions[:1], 0.0)], reader.pad_id)
-    losses = list[torch.Tensor]()
+    losses, weights = list[torch.Tensor](), list[float]()
     for context, question, answer in (*((source, *each) for each in questions), ("p", *questions[0])):
         head, tail = reader.answer_ids(from_source(question, context), answer)
         logits = reader.model(input_ids=torch.tensor([head + tail])).logits[0, len(head) - 1 : -1]
-        losses += torch.nn.functional.cross_entropy(logits, torch.tensor(tail), reduction="none")
-    torch.testing.assert_close(pack_loss(reader.model, pack), torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(tail)))
+        weights.append(len(tail) ** 0.5)
+    expected = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / sum(weights)
+    torch.testing.assert_close(pack_loss(reader.model, pack), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_batches_keep_to_their_tokens_and_lose_no_text(reader: Reader) -> None:
