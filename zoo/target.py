@@ -130,7 +130,10 @@ def number_name(value: float) -> str:
 
     A compiled program's numbers are such fractions, and float32 came within 6e-7 of them (150 random programs).
     """
-    slack = Fraction(TOLERANCE * max(1.0, abs(value)))
+    slack = TOLERANCE * max(1.0, abs(value))
+    if slack < 0.25 and abs(abs(value) - (whole := round(abs(value)))) <= slack:  # most are whole
+        return format_value(-whole if value < 0 else whole)
+    slack = Fraction(slack)
     near = simplest_between(Fraction(abs(value)) - slack, Fraction(abs(value)) + slack) * (-1 if value < 0 else 1)
     if near.denominator > MAX_DENOMINATOR:
         return format_value(round(value, 4))
