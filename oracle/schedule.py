@@ -49,9 +49,9 @@ class Optimizers:
 
     def __init__(self, module: nn.Module, lr: float, muon_lr: float = 0.0, weight_decay: float = 0.01):
         matrices, rest = split_matrices(module) if muon_lr else ([], trained(module))
-        self.each: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)), lr)
-        ]
+        self.each: list[tuple[torch.optim.Optimizer, float]] = []
+        if rest or not matrices:
+            self.each.append((torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)), lr))
         if matrices:
             self.each.append((torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay), muon_lr))
 

@@ -116,6 +116,12 @@ def test_every_parameter_is_trained_by_one_optimizer(reader: Reader) -> None:
     assert names == {name for name, p in model.named_parameters() if "proj" in name}
 
 
+def test_an_adapter_has_matrices_alone() -> None:
+    adapter = nn.Sequential(nn.Linear(16, 8, bias=False), nn.Linear(8, 16, bias=False))
+    optimizers = Optimizers(adapter, 1e-3, 0.02)
+    assert [type(each) for each, _ in optimizers.each] == [torch.optim.Muon] and len(optimizers.parameters) == 2
+
+
 def test_both_optimizers_step_and_stand_still_at_no_share() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(9, 16), nn.Linear(16, 16))

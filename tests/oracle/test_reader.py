@@ -85,6 +85,19 @@ def test_tokens_added_behind_the_first_layer_are_a_set_whose_sizes_say_nothing(a
     reader.model.eval()
 
 
+@pytest.mark.parametrize("is_nested", [True, False])
+def test_a_nested_reader_says_programs_from_the_output_down_and_is_heard_line_by_line(is_nested: bool) -> None:
+    plain = tiny_reader(TEXTS)
+    reader = Reader(plain.model, plain.tokenizer, nested=is_nested)
+    program = "v1 = select(tokens, indices, ==)\nout = selector_width(v1)"
+    said = "out = selector_width(select(==, tokens, indices))" if is_nested else program
+    batch = reader.texts(["Q?", "Q?"], [program, "if has a then p else q"])
+    expected = [f" {said}{reader.tokenizer.eos_token}", f" if has a then p else q{reader.tokenizer.eos_token}"]
+    assert [reader.tokenizer.decode(row[row >= 0]) for row in batch.labels] == expected
+    assert reader.tokenizer.decode(reader.answer_ids("Q?", program)[1]) == expected[0]
+    assert reader._texts_of(batch.labels.clamp_min(reader.pad_id)) == [program, "if has a then p else q"]
+
+
 def losses(reader: Reader, tokens: torch.Tensor, owner: list[int], shown: list[bool]) -> torch.Tensor:
     asked = ["What?", "Which program is this?", "Why?"]
     batch = reader.texts([template.from_nothing(q) for q in asked], ["if has a then q else r", "p", "pos 3 is c"])
