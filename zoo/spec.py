@@ -12,7 +12,7 @@ from typing import Any
 
 from tracr_tasks.errors import InputError
 from zoo.fields import from_fields, nearest, no_duplicates, to_fields
-from zoo.flowchart_config import FlowchartConfig, every_kind
+from zoo.flowchart_config import FlowchartConfig, Kinds, every_kind
 from zoo.legible.anchor_options import AnchorOptions
 from zoo.legible.recipe import LegibleRecipe
 from zoo.parts import MAX_COUNT, REGIMES, Growth, Part, check_counts, check_histories
@@ -127,8 +127,9 @@ class ZooSpec:
 def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
-    `default` is what the shipped oracle was trained on. `kinds` has flowcharts of up to four questions of every kind,
-    three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions and structures, then parts that
+    The shipped oracle was trained on `default`, `small` (programs of few operations) and `broad` (flowcharts of more
+    structures, also in two layers). `kinds` has flowcharts of up to four questions of every kind, three in ten with a
+    rare branch. `bench` is the frozen test zoo: held-out functions and structures, then parts that
     are each unlike the default zoo in one way (programs of more S-ops and flowcharts of more questions; every kind of
     question; width; depth; size of the vocabulary; norm, activation and direction of attention). `legible` has 150
     programs, each with every history, in networks of one shape.
@@ -173,9 +174,32 @@ def named_specs() -> dict[str, ZooSpec]:
             parts=(long, kinds, wide, deep, vocab, styled),
         ),
         "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
-        "default": ZooSpec("default", 18_000, 12_000, 600, seed=1),
+        "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
+        "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
+        "broad": _broad(),
         "legible": _legible(),
     }
+
+
+def _broad() -> ZooSpec:
+    """Flowcharts of one to three questions in one layer, of up to four in two, and of questions of every kind."""
+    patient, narrow = TrainConfig(steps=400, stop_accuracy=0.998), Architecture()
+    kinds = Kinds(pos=4, has=2, of=3, before=2, equals=2, first=1, last=1)
+    two_layers = FlowchartConfig(max_conditions=4, growth=1.0)
+    every_kind = FlowchartConfig(max_count=3, kinds=kinds)
+    more = {"trained": 1_500, "training": patient}
+    return ZooSpec(
+        *("broad", 0, 4_500, 200),
+        seed=23,
+        splits=("train",),
+        flowcharts=FlowchartConfig(max_conditions=3),
+        training=patient,
+        architectures=(narrow, Architecture(d_mlp=48)),
+        parts=(
+            Part("four", **more, flowcharts=two_layers, architectures=(Architecture(n_layers=2),)),
+            Part("rich", **more, flowcharts=every_kind, architectures=(Architecture(d_mlp=48),)),
+        ),
+    )
 
 
 def _legible() -> ZooSpec:

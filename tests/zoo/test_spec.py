@@ -158,7 +158,7 @@ def test_bench_is_held_out_and_unlike_the_default_in_each_part() -> None:
         ("tiny", "4f210ac2a4ca72b3"),
         ("quickstart", "9d39c625748856dd"),
         ("unseen", "10c1646c9b6eb178"),
-        ("default", "5810b0a477f2a43f"),
+        ("default", "48395e5f28b4fcf7"),
         ("kinds", "7392b7a20fc736b1"),
         ("bench", "766e1a639f340517"),
     ],
