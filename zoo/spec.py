@@ -187,7 +187,6 @@ def _broad() -> ZooSpec:
     kinds = Kinds(pos=4, has=2, of=3, before=2, equals=2, first=1, last=1)
     two_layers = FlowchartConfig(max_conditions=4, growth=1.0)
     every_kind = FlowchartConfig(max_count=3, kinds=kinds)
-    more = {"trained": 1_500, "training": patient}
     return ZooSpec(
         *("broad", 0, 4_500, 200),
         seed=23,
@@ -196,8 +195,16 @@ def _broad() -> ZooSpec:
         training=patient,
         architectures=(narrow, Architecture(d_mlp=48)),
         parts=(
-            Part("four", **more, flowcharts=two_layers, architectures=(Architecture(n_layers=2),)),
-            Part("rich", **more, flowcharts=every_kind, architectures=(Architecture(d_mlp=48),)),
+            Part(
+                "four",
+                trained=1_500,
+                training=patient,
+                flowcharts=two_layers,
+                architectures=(Architecture(n_layers=2),),
+            ),
+            Part(
+                "rich", trained=1_500, training=patient, flowcharts=every_kind, architectures=(Architecture(d_mlp=48),)
+            ),
         ),
     )
 

@@ -133,8 +133,8 @@ def number_name(value: float) -> str:
     slack = TOLERANCE * max(1.0, abs(value))
     if slack < 0.25 and abs(abs(value) - (whole := round(abs(value)))) <= slack:  # most are whole
         return format_value(-whole if value < 0 else whole)
-    slack = Fraction(slack)
-    near = simplest_between(Fraction(abs(value)) - slack, Fraction(abs(value)) + slack) * (-1 if value < 0 else 1)
+    low, high = Fraction(abs(value)) - Fraction(slack), Fraction(abs(value)) + Fraction(slack)
+    near = simplest_between(low, high) * (-1 if value < 0 else 1)
     if near.denominator > MAX_DENOMINATOR:
         return format_value(round(value, 4))
     return format_value(near.numerator if near.denominator == 1 else near.numerator / near.denominator)
