@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Make everything that ships, from nothing, on two CPU cores: zoos, house model, decoder, oracle, confidence, reports, cards.
+#
+#   dev/rebuild.sh DIR [MINUTES OF THE DECODER] [MINUTES OF THE ORACLE]
+#
+# A stage whose result is in DIR already is left out; one that was stopped goes on or begins again. The last stage writes
+# oracle/assets. On a GPU: dev/gpu.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE DECODER] [MINUTES OF THE ORACLE]}
+decoder_minutes=${2:-180} oracle_minutes=${3:-120}
+mkdir -p "$dir"
+export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
+
+stage() { # RESULT COMMAND...: run a command unless its result is there
+  local result=$dir/$1
+  shift
+  [ -e "$result" ] || "$@"
+}
+oracle() { python3 -m oracle.cli "$@"; }
+
+for spec in default small broad unseen; do
+  stage "$spec/index.parquet" oracle zoo build "$spec" --out "$dir/$spec"
+done
+also=(--also "$dir/small" "$dir/broad")
+
+stage base/base_config.json oracle base --out "$dir/base" --n-layers 6 --steps 2100 --context-weight 0.05 --no-bf16 --compile --seed 2 &
+stage decoder/decoder_config.json python3 benchmarks/encoders.py --zoo "$dir/default" "${also[@]}" --kind all --targets 100000 \
+  --flowcharts 10000 --minutes "$decoder_minutes" --muon-lr 0.02 --gauge-train --gauge-test --save "$dir/decoder"
+wait %1
+
+stage oracle/oracle_config.json oracle train --zoo "$dir/default" "${also[@]}" --base "$dir/base" --decoder "$dir/decoder" \
+  --out "$dir/oracle" --minutes "$oracle_minutes" --muon-lr 0.02 --frozen 0.1 --no-bf16
+stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
+for split in test structure; do
+  stage "report-$split/results.json" oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --split "$split" \
+    --questions-per-target 12 --limit 600 --out "$dir/report-$split"
+done
+python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report-test"
