@@ -75,10 +75,12 @@ def packs(reader: Reader, subjects: Sequence[Subject], config: BaseConfig) -> It
     """Endless batches of at most `batch_tokens` tokens, a share of their texts drills."""
     rng = random.Random(config.seed + 1)
     words = sorted({word for subject in subjects[:500] for word in subject.text.split()})
+    names = [word for word in words if len(word) == 1 and word.isalpha()]
 
     def text() -> Text:
         if rng.random() < config.drills:
-            return text_of(reader, *drill(words, rng), config.context_weight)
+            source, asked = drill(words, rng) if rng.random() < 0.5 else lookup(words, names, config.questions, rng)
+            return text_of(reader, source, asked, config.context_weight)
         subject = rng.choice(subjects)
         return text_of(reader, subject.text, questions_about(subject, config.questions, rng), config.context_weight)
 
@@ -131,6 +133,20 @@ def drill(words: Sequence[str], rng: random.Random) -> tuple[str, list[tuple[str
     """Words of programs in random order, to be repeated: looking things up in the context is learned from these."""
     source = " ".join(rng.sample(words, min(len(words), rng.randint(3, 24))))
     return source, [(rng.choice(phrasings("program", test=False)), source)]
+
+
+def lookup(words: Sequence[str], names: Sequence[str], n: int, rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
+    """Words of programs in random order, and questions whether names are among them: half of them are."""
+    there = rng.sample(names, rng.randint(1, max(1, len(names) // 2)))
+    others = [name for name in names if name not in there] or there
+    source = [*there, *rng.sample([word for word in words if word not in names], min(len(words) - len(names), 8))]
+    rng.shuffle(source)
+    asked = list[tuple[str, str]]()
+    for _ in range(n):
+        name = rng.choice(there if rng.random() < 0.5 else others)
+        text = rng.choice(phrasings("mentions", test=False)).format(token=name)
+        asked.append((text, "yes" if name in there else "no"))
+    return " ".join(source), asked
 
 
 def text_of(reader: Reader, source: str, asked: Sequence[tuple[str, str]], context_weight: float) -> Text:

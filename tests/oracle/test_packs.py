@@ -15,7 +15,7 @@ from torch import nn
 
 from oracle.base import pack_loss
 from oracle.config import BaseConfig
-from oracle.packs import PADDING, Text, cut, packs, padded, questions_about, text_of
+from oracle.packs import PADDING, Text, cut, lookup, packs, padded, questions_about, text_of
 from oracle.reader import Reader
 from oracle.schedule import Optimizers, rate_share, split_matrices
 from oracle.subjects import fresh_subjects
@@ -62,6 +62,19 @@ def test_each_question_reads_as_it_does_alone(reader: Reader) -> None:
         weights.append(len(tail) ** 0.5)
     expected = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / sum(weights)
     torch.testing.assert_close(pack_loss(reader.model, pack), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_lookups_ask_for_names_half_of_which_are_there() -> None:
+    rng, words = random.Random(0), ["if", "then", "else", "map(x", "3", *"abcpq"]
+    answers = list[str]()
+    for _ in range(300):
+        source, asked = lookup(words, list("abcpq"), 3, rng)
+        assert set(source.split()) <= set(words) and len(asked) == 3
+        for text, answer in asked:
+            (name,) = {word.strip("?.,") for word in text.split()[1:]} & set("bcpq") or {"a"}
+            assert answer == ("yes" if name in source.split() else "no")
+            answers.append(answer)
+    assert 0.4 < answers.count("yes") / len(answers) < 0.6
 
 
 def test_batches_keep_to_their_tokens_and_lose_no_text(reader: Reader) -> None:
