@@ -19,13 +19,6 @@ ADDED = frozenset(
     }
 )
 """Names in the main encoder: of other people's models, and of normalised residual states."""
-FINER = frozenset(
-    {
-        *(f"sweeps.{of}_{way}.fine.weight" for of in ("head", "neuron") for way in ("forward", "backward")),
-        *(f"edges.fine_{of}.weight" for of in ("read", "moved", "writer", "reader")),
-    }
-)
-"""Names in the main encoder of what tells small pairings from none."""
 RIVALS = frozenset(f"{net}.normalised.weight" for net in ("head", "neuron", "biases"))
 """Names in its rivals (rivals.py) of what came with normalised states."""
 
@@ -34,5 +27,5 @@ def zeros_added(
     expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], prefix: str = ""
 ) -> dict[str, Tensor]:
     """Zeros for the tensors above (names after `prefix`) that are expected and that a file has not got; by name."""
-    known = {prefix + name for name in ADDED | FINER | RIVALS}
+    known = {prefix + name for name in ADDED | RIVALS}
     return {name: torch.zeros(expected[name]) for name in sorted(known & expected.keys() - got.keys())}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
-from oracle.extended import BareLinear, fine, squash
+from oracle.extended import BareLinear, squash
 from oracle.nodes import Group, Heads, Nodes, by_head, heads_of, nodes_of
 from oracle.rotary import DISTANCES, turned_pairings
 
@@ -39,18 +39,6 @@ from oracle.rotary import DISTANCES, turned_pairings
 def pair_net(n_features: int, d_edge: int) -> nn.Sequential:
     """Pairings to an edge. What attention makes of edges is linear, a second layer for all pairs at once."""
     return nn.Sequential(nn.Linear(n_features, d_edge), nn.GELU())
-
-
-def edge_of(
-    net: nn.Sequential,
-    finer: nn.Module,
-    pairings: Float[Tensor, "*pair n_features"],
-    small: Float[Tensor, "*pair n_features"],
-) -> Float[Tensor, "*pair d_edge"]:
-    """`net` of squashed pairings, where small ones are told from none by a map of what is `fine` in them. Mixtures that
-    are learned give no gradient that way: it is steep near zero."""
-    made: Tensor = net[1](net[0](squash(pairings)) + finer(small))
-    return made
 
 
 class EdgeNet(nn.Module):
@@ -65,8 +53,6 @@ class EdgeNet(nn.Module):
         self.head_writer, self.head_reader = pair_net(3 * p + 1, e), pair_net(p, e)
         self.compared_by, self.moved_by = nn.Linear(config.d_token, e), nn.Linear(config.d_token, e)
         self.turned = BareLinear(2 * len(DISTANCES), e)
-        self.fine_read, self.fine_moved = BareLinear(1, e), BareLinear(1, e)
-        self.fine_writer, self.fine_reader = BareLinear(3 * p + 1, e), BareLinear(p, e)
         self.d_edge = e
 
     def forward(
@@ -75,9 +61,9 @@ class EdgeNet(nn.Module):
         """Edges between the nodes that exist, in their order; the first group holds the labels of the input."""
         nodes = nodes_of(groups, mask)
         meets = nodes.write_layer[:, :, None] < nodes.read_layer[:, None]
-        pairings = nodes.writes @ nodes.reads.transpose(1, 2)
-        pairings = torch.where(nodes.unsigned[..., None], pairings.abs(), pairings)[..., None]
-        read = edge_of(self.read, self.fine_read, pairings, fine(pairings)) * meets[..., None]
+        pairings = squash(nodes.writes @ nodes.reads.transpose(1, 2))
+        pairings = torch.where(nodes.unsigned[..., None], pairings.abs(), pairings)
+        read = self.read(pairings[..., None]) * meets[..., None]
         edges = read + read.transpose(1, 2)
         gram = squash(nodes.labels @ nodes.labels.transpose(1, 2))[..., None]
         among = self.gram(gram) * (1 - batch.no_norm[..., None, None])
@@ -114,10 +100,10 @@ class EdgeNet(nn.Module):
         if batch.rates.shape[1]:
             change = squash(turned_pairings(query, key, batch.rates[:, : key.shape[3]], batch.kind[:, 4:5]))
             compared = compared + self.turned(torch.cat([change, change.transpose(2, 3)], -1))
-        pair = torch.einsum("bhnd,bmd->bhnm", value @ heads.W_O, nodes.reads)[..., None]
+        pair = squash(torch.einsum("bhnd,bmd->bhnm", value @ heads.W_O, nodes.reads))[..., None]
         label = (nodes.write_layer[:, : nodes.n_labels] < 0)[:, None, :, None]
         is_read = (self._is_read(batch, heads, nodes)[:, :, None] & label)[..., None]
-        moved = (edge_of(self.moved, self.fine_moved, pair, fine(pair)) * moved_by * is_read).sum(1)
+        moved = (self.moved(pair) * moved_by * is_read).sum(1)
         return (self.compared[1](compared) * compared_by).sum(1), moved
 
     @staticmethod
@@ -139,12 +125,12 @@ class EdgeNet(nn.Module):
             torch.einsum("bnd,bhdp->bhnp", nodes.writes, W @ m)
             for W, m in zip((heads.W_K, heads.W_Q, heads.W_V), met, strict=True)
         ]
-        seen = torch.cat(sides, -1)
+        seen = squash(torch.cat(sides, -1))
         seen = torch.where(nodes.unsigned[:, None, :, None], seen.abs(), seen)
         writes_before = nodes.write_layer[:, None] < heads.layer[..., None]
-        writer = edge_of(self.head_writer, self.fine_writer, seen, fine(seen.detach())) * writes_before[..., None]
-        moved = torch.einsum("bhpd,bmd->bhmp", value.transpose(-1, -2) @ heads.W_O, nodes.reads)
-        reader = edge_of(self.head_reader, self.fine_reader, moved, fine(moved.detach()))
+        writer = self.head_writer(seen) * writes_before[..., None]
+        moved = value.transpose(-1, -2) @ heads.W_O
+        reader = self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, nodes.reads)))
         own = writer + reader * self._is_read(batch, heads, nodes)[..., None]
         return own * heads.exists[..., None, None]
 

@@ -30,20 +30,6 @@ def squash(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return torch.asinh(3 * x)
 
 
-def unsquashed(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The inverse of `squash`."""
-    return torch.sinh(x) / 3
-
-
-def fine(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """sign(x) log(1 + 10^4 |x|) / 4: tells a small pairing from none.
-
-    A neuron of a compiled program may read the tokens and beside them a number ten thousand times as large; rounding of
-    float32 weights stays below 10^-7 of the unit.
-    """
-    return x.sign() * torch.log1p(1e4 * x.abs()) / 4
-
-
 class BareLinear(nn.Linear):
     """A linear map without bias. Drawing it leaves the generator as it was: the parameters behind it stay the same."""
 

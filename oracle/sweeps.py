@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from oracle.batch import EXTENSIONS, LayerBatch, WeightBatch
 from oracle.config import EncoderConfig
-from oracle.extended import BareLinear, Gates, HeadExtension, Signed, both_signs, fine, gates_of, squash, unsquashed
+from oracle.extended import BareLinear, Gates, HeadExtension, Signed, both_signs, gates_of, squash
 from oracle.states import Stream, channels_of, head_gram, neuron_gram
 
 N_KIND = 6
@@ -72,17 +72,14 @@ def context_of(batch: WeightBatch, layer: int) -> Float[Tensor, "batch context"]
 
 
 class ComponentNet(nn.Module):
-    """Features of heads or neurons to their tokens. The first `n_fine` of them are squashed pairings that are looked at
-    finely too; no gradient goes that way, which is steep near zero."""
+    """Features of heads or neurons to their tokens."""
 
-    def __init__(self, n_features: int, d_token: int, n_fine: int = 0):
+    def __init__(self, n_features: int, d_token: int):
         super().__init__()
-        self.n_fine = n_fine
         self.inner = nn.Linear(n_features + N_KIND + N_DEPTH, d_token)
         self.outer = nn.Sequential(nn.LayerNorm(d_token), nn.Linear(d_token, d_token), nn.GELU())
         self.last = nn.Linear(d_token, d_token)
         self.extension, self.normalised = BareLinear(len(EXTENSIONS), d_token), BareLinear(1, d_token)
-        self.fine = BareLinear(n_fine, d_token) if n_fine else None
 
     def forward(
         self,
@@ -93,8 +90,6 @@ class ComponentNet(nn.Module):
         """One token a component, RMS 1, from features, a context (`context_of`) and what is added for extensions."""
         context, extension, normalised = context.split([N_KIND + N_DEPTH, len(EXTENSIONS), 1], -1)
         more = more + self.normalised(normalised)[:, None]
-        if self.fine is not None:
-            more = more + self.fine(fine(unsquashed(features[..., : self.n_fine].detach())))
         where = context[:, None].expand(-1, features.shape[1], -1)
         hidden = self.inner(torch.cat([features, where], -1)) + self.extension(extension)[:, None] + more
         token = hidden + self.last(self.outer(hidden))
@@ -130,8 +125,8 @@ class Sweeps(nn.Module):
         c, o, d, k = config.channels + 1, config.out_channels, config.d_token, config.head_channels
         n_head, n_neuron = (k + 1) * k + k * o, c + 1 + o
         self.head_view = nn.Linear(c, k, bias=False)
-        self.head_forward, self.head_backward = (ComponentNet(n_head + n, d, n_head) for n in (0, d))
-        self.neuron_forward, self.neuron_backward = (ComponentNet(n_neuron + n, d, n_neuron) for n in (0, d))
+        self.head_forward, self.neuron_forward = ComponentNet(n_head, d), ComponentNet(n_neuron, d)
+        self.head_backward, self.neuron_backward = ComponentNet(n_head + d, d), ComponentNet(n_neuron + d, d)
         self.head_gate, self.neuron_write = nn.Linear(d, config.channels), nn.Linear(d, config.channels)
         self.head_mix = nn.Linear(c, config.channels, bias=False)
         self.head_read = nn.Linear(d, 3 * o)
