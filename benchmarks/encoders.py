@@ -30,11 +30,12 @@ from oracle.config import EncoderConfig, to_json
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
+from oracle.loading import batches_of
 from oracle.neutral import fold
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
 from oracle.schedule import Optimizers, budget_left, rate_share
-from oracle.subjects import Example, batches_of, relabel
+from oracle.subjects import Example, relabel
 from oracle.symmetry import random_gauge
 from zoo.store import Zoo
 

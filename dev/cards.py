@@ -63,7 +63,7 @@ def house_card(folder: Path) -> str:
 def oracle_card(folder: Path, results: Path) -> str:
     """What the oracle is, learned from, and gets right beside its controls; where it must not be trusted."""
     facts, calibrator = json.loads((folder / CONFIG_FILE).read_text()), Calibrator.load(folder)
-    train, asked = facts["train"], json.loads((results / "results.json").read_text())["config"]
+    train, asked = facts["train"], json.loads((results / "results.json").read_text())["options"]
     minutes = max(found.get("minutes", 0.0) for found in facts["history"])
     sizes = [parameters(folder / name) for name in (ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors")]
     went_on = f" It went on with an oracle trained before (`{train['start']}`)." if train.get("start") else ""
@@ -83,8 +83,8 @@ def oracle_card(folder: Path, results: Path) -> str:
             f"processes. Options and learning curve: `{CONFIG_FILE}`; the commands of every stage are in dev/LOG.md "
             "of the project.",
             f"- **Confidence** calibrated by `weight-oracle calibrate`, {trust}",
-            f"- **Results**, split {asked['split']}, at most {asked['limit']} targets, each in a random gauge of its "
-            "own, phrasings it has not seen:",
+            f"- **Results**, splits {', '.join(asked['splits'])}, at most {asked['limit']} targets of each, in a random "
+            "gauge of its own, phrasings it has not seen:",
             "",
             (results / "results.md").read_text().strip(),
             "",

@@ -18,6 +18,7 @@ from cards import write_cards
 
 from oracle.bases import ASSETS, HOUSE, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
+from oracle.learned import FILE as FUNCTIONS
 from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
 
 LIMIT = 32 << 20
@@ -58,8 +59,8 @@ def main(config: Config) -> None:
     facts = json.loads((config.oracle / CONFIG_FILE).read_text())
     if facts["base_sha256"] != fingerprint(config.base):
         raise SystemExit(f"{config.oracle} was trained on another base than {config.base}")
-    calibrator = [CALIBRATOR] if (config.oracle / CALIBRATOR).exists() else []
-    shipped = ((config.base, BASE_FILES, HOUSE), (config.oracle, (*ORACLE_FILES, *calibrator), "oracle"))
+    also = [name for name in (CALIBRATOR, FUNCTIONS) if (config.oracle / name).exists()]
+    shipped = ((config.base, BASE_FILES, HOUSE), (config.oracle, (*ORACLE_FILES, *also), "oracle"))
     for source, names, folder in shipped:
         shutil.rmtree(ASSETS / folder, ignore_errors=True)
         for name in names:

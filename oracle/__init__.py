@@ -5,7 +5,7 @@
     WeightOracle.from_pretrained().ask(target, "What does this model compute?")
 
 What the command line does is in functions of the same names: `oracle.base.pretrain`, `oracle.train.train`,
-`oracle.evaluate.evaluate`, `oracle.quickstart.quickstart`.
+`oracle.evaluation.run.evaluate`, `oracle.quickstart.quickstart`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oracle.encoder import WeightEncoder
-    from oracle.evaluate import Report
+    from oracle.evaluation.report import Report
     from oracle.oracle import Answer, WeightOracle
 
 _HOME = {
     "Answer": "oracle.oracle",
-    "Report": "oracle.evaluate",
+    "Report": "oracle.evaluation.report",
     "WeightEncoder": "oracle.encoder",
     "WeightOracle": "oracle.oracle",
 }

@@ -10,11 +10,11 @@ import torch
 from oracle.bases import ASSETS
 from oracle.calibration import Calibrator, fitted, signs_of
 from oracle.config import CalibrateConfig
-from oracle.evaluate import Asked, answers, encoded
+from oracle.evaluation.bench import Asked, answers, encoded
 from oracle.grade import grade
+from oracle.loading import load_examples
 from oracle.oracle import WeightOracle
 from oracle.questions import one_of_each
-from oracle.subjects import load_examples
 from zoo.store import Zoo
 
 

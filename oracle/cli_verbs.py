@@ -306,11 +306,18 @@ def run_train(config: TrainConfig) -> None:
 
 
 def run_eval(config: EvalConfig) -> None:
-    """`eval`: `oracle.evaluate.evaluate`; prints its table."""
-    from oracle.console import say_markdown
-    from oracle.evaluate import evaluate
+    """`eval`: `oracle.evaluation.run.evaluate`, or `oracle.evaluation.compare.compared`; prints the tables."""
+    from oracle.console import say_markdown, say_note
 
-    say_markdown(evaluate(config).table)
+    if config.compare is not None:
+        from oracle.evaluation.compare import compared
+
+        say_markdown(compared(*config.compare))
+        return
+    from oracle.evaluation.run import evaluate
+    from oracle.evaluation.tables import tables_of
+
+    say_markdown(tables_of(evaluate(config, say_note)))
 
 
 def run_questions(config: QuestionsConfig) -> None:

@@ -203,22 +203,36 @@ class CalibrateConfig:
 class EvalConfig:
     """Measure an oracle on targets it has not seen, beside the controls that would expose a fake."""
 
-    zoo: Path
+    zoo: Path | None = None
     """Zoo to test on."""
+    compare: tuple[Path, Path] | None = None
+    """Two reports to compare on the questions that both asked, in place of an evaluation."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
     out: Path | None = None
-    """Folder for answers.parquet, results.json and results.md."""
-    split: str = "test"
-    """Split of the zoo: test (unseen functions) or structure (unseen structures)."""
+    """Folder for the report: answers.parquet, results.json, results.md, report.html and figures. An evaluation that was
+    stopped goes on there."""
+    splits: tuple[str, ...] = ("test", "structure")
+    """Splits of the zoo: test (unseen functions), structure (unseen structures)."""
     regimes: tuple[str, ...] = ()
     """Test on targets of these regimes only; none: on all."""
     limit: int = 200
-    """Targets at most."""
+    """Targets of each split at most."""
     questions_per_target: int = 4
-    """Questions about each."""
+    """Questions about each: its program, and others of random families."""
+    controls: Literal["all", "few"] = "all"
+    """All of them, or only another target's weights and the question alone."""
+    pairs: tuple[int, ...] = (0, 4, 16, 64, 256)
+    """Input-output pairs that the black boxes are given in place of weights."""
+    decoder: Path | None = None
+    """Folder of the decoder without a language model; the one that ships with the package if not given."""
+    references: Path | None = None
+    """Zoo whose train split the majority and the nearest neighbours are taken from; the other targets under test if not
+    given."""
+    edits: int = 40
+    """Targets of each kind in which one rule is changed, to see whether the answer follows; with all controls only."""
     seed: int = 0
-    """Seed of the questions, of the swaps and of the bootstrap."""
+    """Seed of the targets, the questions, the controls and the bootstrap."""
     threads: int = 2
     """Torch threads."""
 

@@ -93,6 +93,11 @@ def say_error(text: str) -> None:
     print(f"weight-oracle: error: {one_line(text)}", file=sys.stderr, flush=True)
 
 
+def say_note(text: str) -> None:
+    """Print `weight-oracle: note: ...` on standard error, always one line."""
+    print(f"weight-oracle: note: {one_line(text)}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep the libraries' bars, advice and warnings out of the output while a command runs, and every bar out of a

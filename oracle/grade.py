@@ -7,20 +7,26 @@ on the proposed input; everything else, the same words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Int
 
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
-from tracr_tasks.batch import hash_inputs
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.text import parse_program
-from zoo.flowchart import Flowchart, input_ids
+from zoo.conditions import TokenIds
+from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 from zoo.target import Target
 
-N_INPUTS = 4096
-"""Inputs on which two flowcharts are compared; all of them where there are no more."""
+MAX_INPUTS = 100_000
+"""Two flowcharts are compared on all inputs where there are no more than this ..."""
+N_INPUTS = 10_000
+"""... and on so many seeded ones where there are."""
+VERSION = 2
+"""Of the rules of grading: reports of two versions are not compared."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,27 @@ def parse_like(text: str, subject: Subject) -> object:
 def grading_inputs(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ids [batch, max_seq_len] and lengths [batch] on which programs are compared.
 
-    RASP: those of the function hash, of all lengths. Flowcharts: those of the function hash, or a seeded part of them.
+    RASP: of all lengths. Flowcharts: of the full one (`inputs_of`).
     """
     program = subject.program
-    if not isinstance(program, Flowchart):
-        return hash_inputs(len(program.vocab), program.max_seq_len)
-    ids = input_ids(len(program.vocab), program.max_seq_len)
-    if len(ids) > N_INPUTS:
-        ids = ids[np.random.default_rng(seed).permutation(len(ids))[:N_INPUTS]]
-    return ids, np.full(len(ids), program.max_seq_len)
+    shortest = program.max_seq_len if isinstance(program, Flowchart) else 1
+    return inputs_of(len(program.vocab), shortest, program.max_seq_len, seed)
+
+
+@lru_cache(maxsize=16)
+def inputs_of(n_tokens: int, shortest: int, longest: int, seed: int) -> tuple[TokenIds, Int[np.ndarray, " batch"]]:
+    """All inputs of these lengths, the shortest first, where there are at most `MAX_INPUTS`; else `N_INPUTS` of lengths
+    and tokens drawn evenly under a seed."""
+    counts = {length: n_tokens**length for length in range(shortest, longest + 1)}
+    if sum(counts.values()) <= MAX_INPUTS:
+        lengths = np.repeat(list(counts), list(counts.values()))
+        places = np.concatenate([np.arange(n, dtype=np.int64) for n in counts.values()])[:, None]
+        powers = n_tokens ** np.arange(longest, dtype=np.int64)
+        ids = places // powers % n_tokens
+    else:
+        rng = np.random.Generator(np.random.PCG64(seed))
+        lengths = rng.integers(shortest, longest + 1, N_INPUTS)
+        ids = rng.integers(0, n_tokens, (N_INPUTS, longest), dtype=np.int64)
+    ids = np.where(np.arange(longest) < lengths[:, None], ids, 0)
+    ids.setflags(write=False)
+    return ids, lengths

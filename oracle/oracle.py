@@ -137,9 +137,18 @@ class WeightOracle:
             prefix = self.reader.read(self.encode_target(target))
         return self.answer(asked, prefix.rows([0] * len(asked)), samples, seed)
 
-    def answer(self, questions: Sequence[str], prefix: Prefix | None, samples: int = 0, seed: int = 0) -> list[Answer]:
-        """Answers to questions, each behind its row of weights; with none, from the question only."""
-        prompts = [self.reader.prompt(question) for question in questions]
+    def answer(
+        self,
+        questions: Sequence[str],
+        prefix: Prefix | None,
+        samples: int = 0,
+        seed: int = 0,
+        contexts: Sequence[str] | None = None,
+    ) -> list[Answer]:
+        """Answers to questions, each behind its row of weights, and behind a context in words if one is given; with
+        neither, from the question only."""
+        before = [""] * len(questions) if contexts is None else contexts
+        prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
         said = self.reader.generate(prompts, prefix)
         drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
         rows = zip(questions, said.texts, said.log_probs, drawn, strict=True)

@@ -21,7 +21,7 @@ from oracle.config import BaseConfig
 from oracle.phrasings import phrasings
 from oracle.questions import Subject, ask, families_of
 from oracle.reader import Reader, earlier
-from oracle.template import from_nothing, source_context
+from oracle.template import behind, source_context
 
 EMPHASIS = {"program": 0.5, "output": 3.0, "mentions": 2.0, "rule": 2.0, "trigger": 1.5, "regime": 0.2}
 """Families that are asked about more or less often than `questions.families_of` says: what has to be worked out is
@@ -154,7 +154,7 @@ def text_of(reader: Reader, source: str, asked: Sequence[tuple[str, str]], conte
     text, program = Text(), reader.tokenizer(source_context(source), add_special_tokens=False)["input_ids"]
     text.add(PROGRAM, 0, program, [0.0, *[context_weight] * (len(program) - 1)])
     for number, (question, answer) in enumerate(asked, 1):
-        head, tail = reader.answer_ids(from_nothing(question), answer)
+        head, tail = reader.answer_ids(behind(question), answer)
         weights = [0.0, *[context_weight] * (len(head) - 1), *[len(tail) ** -0.5] * len(tail)]
         text.add(number, len(program), [*head, *tail], weights)
     return text

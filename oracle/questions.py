@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from oracle.facts import Question as Question
 from oracle.facts import Subject as Subject
@@ -156,8 +157,14 @@ def _applies(subject: Subject, family: str) -> bool:
 def ask(subject: Subject, family: str, rng: random.Random, *, test: bool = False) -> Question:
     """A random question of a family; `test` uses the phrasings that are never trained on."""
     detail, truth = FAMILIES[family](subject, rng)
-    text = rng.choice(phrasings(family, test=test))
-    return Question(family, text.format(**{_SLOT[family]: detail}) if family in _SLOT else text, truth, detail)
+    return in_other_words(Question(family, "", truth, detail), rng, test=test)
+
+
+def in_other_words(question: Question, rng: random.Random, *, test: bool = False) -> Question:
+    """The same question in a random phrasing; `test` uses those that are never trained on."""
+    family, text = question.family, rng.choice(phrasings(question.family, test=test))
+    said = text.format(**{_SLOT[family]: question.detail}) if family in _SLOT else text
+    return replace(question, text=said)
 
 
 def draw(subject: Subject, n: int, rng: random.Random, *, test: bool = False) -> list[Question]:

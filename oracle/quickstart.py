@@ -15,11 +15,15 @@ from rich.table import Table
 from oracle.config import QuickstartConfig
 from oracle.decoder import Written
 from oracle.decompiler import Decompiler
-from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, Report, examine
+from oracle.evaluation.bench import bench_of
+from oracle.evaluation.conditions import FEW, NOTHING, OWN, SWAPPED
+from oracle.evaluation.report import Report
+from oracle.evaluation.run import examine
 from oracle.grade import grade
+from oracle.loading import load_examples
 from oracle.oracle import WeightOracle
 from oracle.questions import Question
-from oracle.subjects import Example, load_examples
+from oracle.subjects import Example
 from zoo.build import build_zoo
 from zoo.spec import ZooSpec, named_spec
 from zoo.target import Target
@@ -38,13 +42,13 @@ def quickstart(config: QuickstartConfig) -> Report:
         oracle = WeightOracle.from_pretrained(config.oracle)
         examples = load_examples(zoo, oracle.reader)
         console.print(f"[bold]3.[/] Asking about {len(examples)} targets, from their weights alone")
-        targets = [zoo.target(e.id) for e in examples]
-        report = examine(oracle, examples, targets, config.seed, FAMILIES_SHOWN)
+        bench = bench_of(oracle, examples, zoo, FAMILIES_SHOWN, config.seed)
+        report = examine(bench)
     for kind in ("rasp", "flowchart"):
         for example in [e for e in examples if e.subject.kind == kind][: config.show]:
             show_target(console, example, report)
     show_controls(console, report)
-    trained = [(e, t) for e, t in zip(examples, targets, strict=True) if e.subject.kind == "flowchart"]
+    trained = [(e, t) for e, t in zip(examples, bench.targets, strict=True) if e.subject.kind == "flowchart"]
     if len(trained) > 1:
         console.print("[bold]4.[/] Writing whole programs of the trained ones with the small decoder (`decompile`)")
         show_decoder(console, [e for e, _ in trained], [t for _, t in trained], config.show)
@@ -75,13 +79,12 @@ def show_controls(console: Console, report: Report) -> None:
 
     The history of the weights is left out: a target's shape gives it away.
     """
-    report = report.without("regime")
     table = Table(title="Share of right answers (history of the weights left out), 95% intervals", title_justify="left")
     table.add_column("targets")
-    for column in CONDITIONS:
+    for column in FEW:
         table.add_column(column)
     for kind in dict.fromkeys(r.kind for r in report.rows):
-        table.add_row(kind, *(str(report.accuracy(condition, kind)) for condition in CONDITIONS))
+        table.add_row(kind, *(str(report.accuracy(condition, kind)) for condition in FEW))
     console.print(table)
     for control in (NOTHING, SWAPPED):
         console.print(f"Own weights minus {control}, on the same questions: [bold]{report.margin(control=control)}[/]")

@@ -24,7 +24,7 @@ from transformers import DynamicCache
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
 from oracle.injection import added_after, first_layer, refuse_checkpointing
-from oracle.template import PLACEHOLDER, escape, from_nothing, weights_context
+from oracle.template import PLACEHOLDER, behind, escape, weights_context
 from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
@@ -155,13 +155,14 @@ class Reader:
             self._names[name] = found or [self.eos_id]
         return self._names[name]
 
-    def prompt(self, question: str) -> str:
-        """What is put to the model for a question, whose special tokens stay text."""
-        safe = escape(question, self.special)
+    def prompt(self, question: str, context: str = "") -> str:
+        """What is put to the model for a question, behind a context in words if there is one; special tokens in either
+        stay text."""
+        safe, before = escape(question, self.special), escape(context, self.special)
         if not self.chat:
-            return from_nothing(safe)
+            return behind(safe, before)
         said: str = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": safe}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": before + safe}], tokenize=False, add_generation_prompt=True
         )
         return said.removeprefix(self.tokenizer.decode(self.first))  # it stands in front of all, not of the question
 
@@ -245,6 +246,11 @@ class Reader:
             )
         layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
         return Prefix(layers, batch.mask, embeds, positions, hidden, len(self.first))
+
+    def base_as_it_is(self) -> AbstractContextManager[Any]:
+        """Inside it the model is the base without its adapter."""
+        plain: AbstractContextManager[Any] = self.model.disable_adapter()  # type: ignore[operator]
+        return plain
 
     @property
     def checkpointed(self) -> bool:

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oracle.config import TrainConfig
+from oracle.loading import batches_of
 from oracle.oracle import WeightOracle
 from oracle.questions import Question, draw
 from oracle.reader import TextBatch
-from oracle.subjects import Example, batches_of, relabel
+from oracle.subjects import Example, relabel
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,19 +12,16 @@ from tqdm import tqdm
 
 from oracle.batch import LabelIds
 from oracle.facts import RARE
-from oracle.history_questions import prepared
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
 from oracle.reader import Reader
-from oracle.symmetry import random_gauge
 from tracr_tasks import format_value, sample_program
-from tracr_tasks.errors import InputError, ProgramError
+from tracr_tasks.errors import ProgramError
 from zoo.branches import draw_inputs
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.sampling import sample_flowchart
 from zoo.split import split_of
-from zoo.store import Zoo
 from zoo.target import Target
 
 N_INPUTS = 48
@@ -43,13 +40,18 @@ class Example:
     subject: Subject
 
 
-def random_inputs(program: Any, rng: np.random.Generator, full: bool = False) -> list[tuple[str, ...]]:
-    """Input sequences as names: full length if asked for and for a flowchart, any length for RASP."""
-    names, n = [format_value(v) for v in program.vocab], program.max_seq_len
+def even_inputs(program: Any, n: int, rng: np.random.Generator, full: bool = False) -> list[tuple[str, ...]]:
+    """`n` input sequences as names, drawn evenly: full length if asked for and for a flowchart, any length for RASP."""
+    names, longest = [format_value(v) for v in program.vocab], program.max_seq_len
     full = full or isinstance(program, Flowchart)
-    ids = rng.integers(0, len(names), (N_INPUTS, n))
-    lengths = np.full(N_INPUTS, n) if full else rng.integers(2, n + 1, N_INPUTS)
-    rows = [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+    ids = rng.integers(0, len(names), (n, longest))
+    lengths = np.full(n, longest) if full else rng.integers(2, longest + 1, n)
+    return [tuple(names[i] for i in row[:length]) for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+
+
+def random_inputs(program: Any, rng: np.random.Generator, full: bool = False) -> list[tuple[str, ...]]:
+    """Inputs that a subject remembers: even ones, and some to each branch of a flowchart."""
+    rows = even_inputs(program, N_INPUTS, rng, full)
     return rows + (branch_inputs(program, rng) if isinstance(program, Flowchart) else [])
 
 
@@ -137,47 +139,6 @@ def example_of(
     return Example(id, fold(target.config, target.weights), labels, subject)
 
 
-def load_examples(
-    zoo: Zoo,
-    reader: Reader,
-    *,
-    split: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    gauge: bool = True,
-    regimes: Sequence[str] = (),
-) -> list[Example]:
-    """Targets of a zoo (of one split and of some regimes, if named) as examples, in its order; a seeded sample of them
-    under a limit.
-
-    Each is read in a random gauge of its own: in float32 a changed basis costs the steep weights of compiled programs
-    some precision, and an oracle that never met that would trust what a stranger's basis does not keep.
-    Answers about histories are evened out over all of them (`history_questions.prepared`).
-
-    Raises:
-        InputError: the split has no targets of these regimes.
-    """
-    rows = [row for row in zoo.rows(split=split) if not regimes or row.regime in regimes]
-    if regimes and not rows:
-        there = sorted({row.regime for row in zoo.rows(split=split)})
-        raise InputError(
-            f"no targets of {', '.join(regimes)} in the zoo's split '{split}', which has {', '.join(there)}"
-        )
-    if limit is not None and limit < len(rows):
-        rows = random.Random(seed).sample(rows, limit)
-    bar = tqdm(rows, desc=f"{split or 'all'} targets", leave=False, disable=True if len(rows) < 500 else None)
-    found = list[Example]()
-    for i, row in enumerate(bar):
-        target, program = _placed(zoo.target(row.id), gauge, seed + i), zoo.program(row.id)
-        found.append(example_of(row.id, target, program, row.regime, reader, seed + i, row.labels))
-    subjects = prepared([example.subject for example in found], seed)
-    return [replace(example, subject=subject) for example, subject in zip(found, subjects, strict=True)]
-
-
-def _placed(target: Target, gauge: bool, seed: int) -> Target:
-    return replace(target, weights=random_gauge(target.config, target.weights, seed)) if gauge else target
-
-
 def relabel(example: Example, rng: random.Random) -> Example:
     """The same weights with tokens, answers and positions renamed, in labels, program and behaviour at once.
 
@@ -224,28 +185,3 @@ def _moved(row: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
 def _rows(ids: Any, fixed: int, order: Sequence[int]) -> Any:
     """Label ids with the rows after the first `fixed` in another order."""
     return ids[[*range(fixed), *(fixed + i for i in order)]]
-
-
-def batches_of(
-    examples: Sequence[Example], size: int, rng: random.Random, rank: int = 0, n_ranks: int = 1
-) -> Iterator[list[Example]]:
-    """Endless batches; targets of like size come together, so that little is padding, in an order that is random.
-
-    Under several ranks with equal generators, those of one step are disjoint and of like size.
-    """
-    by_size = sorted(range(len(examples)), key=lambda i: _cost(examples[i].neutral))
-    while True:
-        jitter = [(i + rng.uniform(-0.1, 0.1) * len(by_size), j) for i, j in enumerate(by_size)]
-        order = [j for _, j in sorted(jitter)]
-        chunks = [order[i : i + size * n_ranks] for i in range(0, len(order), size * n_ranks)]
-        rng.shuffle(chunks)
-        for chunk in chunks:
-            if len(chunk) >= n_ranks:
-                yield [examples[j] for j in chunk[rank::n_ranks]]
-
-
-def _cost(neutral: Neutral) -> tuple[int, int, int]:
-    """Labels, heads and neurons, of which pairs are looked at; then depth and width."""
-    labels = neutral.W_E.shape[0] + neutral.W_pos.shape[0] + neutral.W_U.shape[1]
-    components = sum(len(layer.b_Q) + len(layer.b_in) for layer in neutral.layers)
-    return labels + components, len(neutral.layers), neutral.W_E.shape[1]

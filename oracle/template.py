@@ -35,9 +35,9 @@ def source_context(source: str) -> str:
 
 def from_source(question: str, source: str) -> str:
     """Prompt with the program's text in the context (the ceiling)."""
-    return TEMPLATE.format(context=source_context(source), question=question)
+    return behind(question, source_context(source))
 
 
-def from_nothing(question: str) -> str:
-    """Prompt with the question only: behind weights, or alone (the floor)."""
-    return TEMPLATE.format(context="", question=question)
+def behind(question: str, context: str = "") -> str:
+    """Prompt with the question behind a context in words, behind weights, or (the floor) alone."""
+    return TEMPLATE.format(context=context, question=question)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 from oracle import checkpoint
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
+from oracle.learned import save_functions
+from oracle.loading import Joined, examples_of, load_examples
 from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
@@ -34,7 +37,7 @@ from oracle.preflight import check_gap, preflight
 from oracle.questions import ask, families_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.steps import Step, step_losses, training_steps
-from oracle.subjects import Example, load_examples
+from oracle.subjects import Example
 from oracle.team import launch, launched
 from tracr_tasks.errors import InputError
 from zoo.store import Zoo
@@ -42,6 +45,8 @@ from zoo.target import Target
 
 NAMED = 500
 """Targets whose labels' names the encoder of a decoder is fitted to."""
+ENOUGH = 400
+"""Targets that are looked at to learn which questions there are."""
 N_WATCHED = 64
 """Val targets that are watched while training."""
 FREE = ("out", "eval_every", "patience", "threads")
@@ -83,23 +88,25 @@ def train_as_member(config: TrainConfig) -> None:
     zoos = [zoo, *map(Zoo.open, config.also)]
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
-    examples = [
-        example
-        for each in zoos
-        for example in load_examples(
-            each, oracle.reader, split="train", limit=config.limit, seed=config.seed, regimes=config.regimes
-        )
-    ]
+    options: dict[str, Any] = {"limit": config.limit, "seed": config.seed, "regimes": config.regimes}
+    examples = Joined([examples_of(each, oracle.reader, split="train", **options) for each in zoos])
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
-    oracle.facts["families"] = sorted({family for e in examples for family, _ in families_of(e.subject)})
+    oracle.facts["families"] = families_learned(examples)
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
     oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, accelerator)
     if accelerator.is_main_process:
         oracle.save_pretrained(config.out)
+        save_functions(config.out, [row for part in examples.parts for row in part.rows], config.start)
         checkpoint.discard(config.out)
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+def families_learned(examples: Sequence[Example]) -> list[str]:
+    """Families of questions about some targets, or about `ENOUGH` of them: these have all that occur."""
+    chosen = random.Random(0).sample(range(len(examples)), min(ENOUGH, len(examples)))
+    return sorted({family for i in chosen for family, _ in families_of(examples[i].subject)})
 
 
 def accelerator_for(config: TrainConfig) -> Accelerator:

@@ -17,16 +17,14 @@ import torch
 
 from oracle import calibrate as calibrate_module
 from oracle import train as train_module
-from oracle.base import pretrain
 from oracle.calibrate import calibrate
 from oracle.checkpoint import FILE
-from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, TrainConfig
-from oracle.evaluate import CONDITIONS, NOTHING, OWN, SWAPPED, evaluate, swap_within_kind
+from oracle.config import CalibrateConfig, TrainConfig
 from oracle.grade import Grade
+from oracle.loading import load_examples
 from oracle.oracle import CONFIG_FILE, WeightOracle
 from oracle.preflight import check_gap, preflight
-from oracle.questions import FIRST_FAMILIES
-from oracle.subjects import Example, load_examples
+from oracle.subjects import Example
 from oracle.symmetry import random_gauge
 from oracle.train import train
 from tests.oracle.targets import SMALL
@@ -34,27 +32,6 @@ from tracr_tasks.errors import InputError, OracleError
 from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
-    spec = replace(named_spec("tiny"), compiled=12, trained=16, untrained=4)
-    return build_zoo(spec, tmp_path_factory.mktemp("zoo") / "zoo", workers=1, progress=False)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("base") / "base"
-    shape = BaseConfig(out, d_model=32, n_layers=2, n_heads=2, d_mlp=48, vocab_size=400, n_programs=12)
-    return pretrain(replace(shape, steps=4, batch_tokens=800, bf16=False))
-
-
-@pytest.fixture(scope="module")
-def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("oracle") / "oracle"
-    config = TrainConfig(zoo.directory, out, str(base), decoder="none", encoder=SMALL, lora_rank=4, targets_per_step=4)
-    train(replace(config, steps=3, processes=1, bf16=False))
-    return out
 
 
 def test_a_saved_oracle_answers_as_the_loaded_one_does(folder: Path, zoo: Zoo) -> None:
@@ -248,28 +225,6 @@ def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo, mon
         preflight(oracle, examples)
 
 
-def test_evaluation_grades_every_question_under_every_condition(folder: Path, zoo: Zoo, tmp_path: Path) -> None:
-    config = EvalConfig(zoo.directory, folder, tmp_path, split="train", limit=8, questions_per_target=9, threads=1)
-    report = evaluate(config)
-    asked = {c: [(r.target, r.question) for r in report.rows if r.condition == c] for c in CONDITIONS}
-    assert asked[OWN] == asked[SWAPPED] == asked[NOTHING] and asked[OWN]
-    assert {"rule", "uses"} < {r.family for r in report.rows} <= set(WeightOracle.from_pretrained(folder).families)
-    assert (tmp_path / "answers.parquet").stat().st_size > 0 and (tmp_path / "results.md").read_text().count("|") > 20
-    saved = json.loads((tmp_path / "results.json").read_text())
-    assert set(saved["margins"]) == {SWAPPED, NOTHING}
-    again = evaluate(replace(config, out=None))
-    assert again.rows == report.rows and again.losses == report.losses
-
-
-def test_an_oracle_is_asked_what_it_has_learned_to_answer(folder: Path, zoo: Zoo, tmp_path: Path) -> None:
-    older = shutil.copytree(folder, tmp_path / "older")
-    facts = json.loads((older / CONFIG_FILE).read_text())
-    assert set(FIRST_FAMILIES) < set(facts.pop("families"))
-    (older / CONFIG_FILE).write_text(json.dumps(facts))
-    config = EvalConfig(zoo.directory, older, split="train", limit=6, questions_per_target=9, threads=1)
-    assert {r.family for r in evaluate(config).rows} <= set(FIRST_FAMILIES)
-
-
 def test_a_calibrated_oracle_keeps_its_calibrator(
     folder: Path, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,18 +242,3 @@ def test_a_calibrated_oracle_keeps_its_calibrator(
     assert answer.confidence == found(answer.text, answer.log_probs) and answer.sure == (answer.confidence >= 0.5)
     oracle.save_pretrained(tmp_path / "again")
     assert WeightOracle.from_pretrained(tmp_path / "again").calibrator == found
-
-
-def test_donors_are_other_targets_of_the_same_kind(folder: Path, zoo: Zoo) -> None:
-    examples = load_examples(zoo, WeightOracle.from_pretrained(folder).reader)
-    for i, donor in enumerate(swap_within_kind(examples)):
-        assert donor != i and examples[donor].subject.kind == examples[i].subject.kind
-
-
-def test_some_regimes_alone_can_be_tested_on(folder: Path, zoo: Zoo) -> None:
-    config = EvalConfig(zoo.directory, folder, split="train", limit=8, threads=1, regimes=("trained",))
-    assert {row.target.split("-")[0] for row in evaluate(config).rows} == {"trained"}
-    with pytest.raises(
-        InputError, match="no targets of seeded in the zoo's split 'train', which has compiled, trained"
-    ):
-        evaluate(replace(config, regimes=("seeded",)))

@@ -1,0 +1,125 @@
+"""The folder of a report: what it is a report of, the answers of each condition as they are finished, and the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oracle import grade
+from oracle.bases import base_folder, fingerprint
+from oracle.config import EvalConfig, to_json
+from oracle.evaluation.report import Report
+from oracle.evaluation.rows import Row, read_rows, write_rows
+from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
+from oracle.statistics import Interval
+from tracr_tasks.errors import InputError
+from zoo.files import read_json, shown, write_atomic
+from zoo.store import Zoo
+
+IDENTITY, RESULTS, ANSWERS, TABLES = "evaluation.json", "results.json", "answers.parquet", "results.md"
+MAX_JSON = 1 << 24
+Found = TypeVar("Found")
+PARTS = "conditions"
+"""Folder of the answers of each condition and of the other findings, while the report is not finished and after."""
+ELSEWHERE = ("zoo", "oracle", "out", "compare", "decoder", "references", "threads")
+"""Options that say where something lies and not what is asked."""
+
+
+def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
+    """What a report is of: two evaluations with the same identity have the same answers.
+
+    Raises:
+        OracleError: a base that is not there.
+    """
+    options = {key: value for key, value in to_json(config).items() if key not in ELSEWHERE}
+    return {
+        "version": version("weight-oracle"),
+        "grader": grade.VERSION,
+        "oracle": hash_of(oracle),
+        "zoo": zoo.content_hash(),
+        "options": options,
+    }
+
+
+def hash_of(oracle: Path) -> str:
+    """sha256 of what an oracle answers by: adapter, encoder, confidence and base."""
+    found = hashlib.sha256()
+    for name in (CONFIG_FILE, ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors", "calibrator.json"):
+        path = oracle / name
+        found.update(path.read_bytes() if path.is_file() else b"none")
+    base = read_json(oracle / CONFIG_FILE, 1 << 20)["base"]
+    found.update(fingerprint(base_folder(base)).encode())
+    return found.hexdigest()
+
+
+class ReportFolder:
+    """Where a report is kept; without a folder nothing is."""
+
+    def __init__(self, path: Path | None, identity: Mapping[str, Any]):
+        """Claim a folder.
+
+        Raises:
+            InputError: it holds the report of another oracle, zoo or seed, or something else.
+        """
+        self.path = path
+        if path is None:
+            return
+        wanted = json.loads(json.dumps(dict(identity)))
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{shown(path, 300)}: is a file, expected a folder for the report")
+        if (path / IDENTITY).exists():
+            _check_same(path, read_json(path / IDENTITY, 1 << 20), wanted)
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{shown(path, 300)}: is not empty and holds no report, expected a new or empty folder")
+        (path / PARTS).mkdir(parents=True, exist_ok=True)
+        write_atomic(path / IDENTITY, [(json.dumps(wanted, indent=1) + "\n").encode()])
+
+    def rows(self, condition: str) -> list[Row] | None:
+        """The answers of a condition that was finished before; None if it was not."""
+        place = self._place(condition)
+        return read_rows(place) if place is not None and place.exists() else None
+
+    def keep(self, condition: str, rows: Sequence[Row]) -> None:
+        """Keep the answers of a condition."""
+        if (place := self._place(condition)) is not None:
+            write_rows(place, rows)
+
+    def once(self, name: str, kind: type[Found], make: Callable[[], Sequence[Found]]) -> tuple[Found, ...]:
+        """Findings (dataclasses of numbers, texts and intervals): kept before, or made now and kept."""
+        if self.path is None:
+            return tuple(make())
+        place = self.path / PARTS / f"{name}.json"
+        if not place.exists():
+            write_atomic(place, [json.dumps([asdict(each) for each in make()], indent=1).encode()])  # type: ignore[call-overload]
+        return tuple(kind(**{k: _interval(v) for k, v in each.items()}) for each in read_json(place, MAX_JSON))
+
+    def finish(self, report: Report, results: Mapping[str, Any], tables: str) -> None:
+        """Write the report itself; results.json last: a report that has it is whole."""
+        if self.path is not None:
+            write_rows(self.path / ANSWERS, report.rows)
+            write_atomic(self.path / TABLES, [(tables + "\n").encode()])
+            write_atomic(self.path / RESULTS, [(json.dumps(dict(results), indent=1) + "\n").encode()])
+
+    def _place(self, condition: str) -> Path | None:
+        name = re.sub(r"[^a-z0-9]+", "-", condition.lower())
+        return None if self.path is None else self.path / PARTS / f"{name}.parquet"
+
+
+def _interval(value: Any) -> Any:
+    return Interval(**value) if isinstance(value, dict) else value
+
+
+def _check_same(path: Path, held: Any, wanted: Mapping[str, Any]) -> None:
+    flat = [{**each, **each.get("options", {})} if isinstance(each, dict) else {} for each in (held, wanted)]
+    for field in sorted((flat[0].keys() | flat[1].keys()) - {"options"}):
+        if (was := flat[0].get(field)) != (now := flat[1].get(field)):
+            raise InputError(
+                f"{shown(path, 300)}: holds the report of an evaluation with {field} = {shown(was)}, now it is "
+                f"{shown(now)}; expected a new folder"
+            )

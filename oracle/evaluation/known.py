@@ -1,0 +1,160 @@
+"""Conditions without a language model: what is usual, what a similar target does, what a decoder writes.
+
+Each finds a program (or an answer) somewhere and says what is right of that one. They know the references of the bench,
+less the target in question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from oracle.attention import present
+from oracle.decompiler import Decompiler
+from oracle.evaluation.bench import Asked, Bench, Said, encoded, questions_about
+from oracle.evaluation.told import Pair, pairs_of
+from oracle.facts import Question, Subject
+from oracle.grade import parse_like
+from oracle.rivals import statistics
+from oracle.subjects import Example, subject_of_program
+from oracle.truth import truth_about
+from tracr_tasks.errors import WeightOracleError
+
+ENOUGH = 8
+"""Questions with the same words in them, from which the usual answer to these very words is taken."""
+MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")
+"""Tensors of a layer whose statistics are compared."""
+ALL_FAMILIES = 1_000
+"""More questions than there are families."""
+
+
+def majority(bench: Bench) -> list[Said | None]:
+    """The most frequent right answer to such questions: with the same input, token or operation in them if there are
+    `ENOUGH`, else of the same family."""
+    seen: dict[tuple[str, ...], Counter[tuple[str, str]]] = {}
+    for example in bench.references:
+        for q in questions_about(example.subject, ALL_FAMILIES, bench.seed, bench.oracle.families, example.id):
+            for key in ((example.subject.kind, q.family), (example.subject.kind, q.family, q.detail)):
+                seen.setdefault(key, Counter())[example.id, q.truth] += 1
+    return [_usual(seen, bench.examples[a.index], a.question.family, a.question.detail) for a in bench.asked]
+
+
+def _usual(
+    seen: dict[tuple[str, ...], Counter[tuple[str, str]]], example: Example, family: str, detail: str
+) -> Said | None:
+    for key in ((example.subject.kind, family, detail), (example.subject.kind, family)):
+        counts: Counter[str] = Counter()
+        for (owner, truth), n in seen.get(key, Counter()).items():
+            if owner != example.id:
+                counts[truth] += n
+        if counts and (len(key) == 2 or counts.total() >= ENOUGH):
+            return Said(max(sorted(counts), key=lambda truth: counts[truth]))
+    return None
+
+
+def nearest(bench: Bench) -> list[Said | None]:
+    """What is right of the reference whose mean weight token is nearest: the encoder without the reader."""
+    own = torch.stack([_mean(row) for row in bench.tokens])
+    others = torch.stack([_mean(row) for row in encoded(bench.oracle, bench.references)])
+    return _said_of_nearest(bench, own, others)
+
+
+def nearest_statistics(bench: Bench) -> list[Said | None]:
+    """What is right of the reference whose tensors have the nearest statistics (seven of each, Unterthiner et al.)."""
+    own, others = (torch.stack([_statistics(e) for e in group]) for group in (bench.examples, bench.references))
+    return _said_of_nearest(bench, own, others)
+
+
+def decoder(folder: Path | None) -> Callable[[Bench], list[Said | None]]:
+    """The condition of the small decoder in a folder (the one that ships, for None): what is right of the program that
+    it writes."""
+
+    def said(bench: Bench) -> list[Said | None]:
+        decompiler, texts = Decompiler.from_pretrained(folder), list[str]()
+        for i in tqdm(range(0, len(bench.targets), 64), desc="decoder", leave=False):
+            texts += [written.text for written in decompiler.decompile(bench.targets[i : i + 64])]
+        subjects = [subject_of_text(text, e.subject) for text, e in zip(texts, bench.examples, strict=True)]
+        return [_of_text(a, texts[a.index], subjects[a.index]) for a in bench.asked]
+
+    return said
+
+
+def subject_of_text(text: str, like: Subject) -> Subject | None:
+    """The subject that a written program is, with the labels of another; None where it cannot be read or run."""
+    if like.program is None:
+        return None
+    try:
+        return subject_of_program(parse_like(text, like), 0)
+    except WeightOracleError:
+        return None
+
+
+def _of_text(asked: Asked, text: str, subject: Subject | None) -> Said:
+    if asked.question.family == "program":
+        return Said(text)
+    return Said((truth_about(asked.question, subject) if subject is not None else None) or "")
+
+
+def lookup(n: int) -> Callable[[Bench], list[Said | None]]:
+    """The condition of `n` input-output pairs without a language model: an output is that of the most similar known
+    input, an input that leads to an answer is a known one. Of other questions it knows nothing."""
+
+    def said(bench: Bench) -> list[Said | None]:
+        pairs = [
+            pairs_of(e.subject, t, n, bench.seed + i)
+            for i, (e, t) in enumerate(zip(bench.examples, bench.targets, strict=True))
+        ]
+        return [_looked_up(a.question, pairs[a.index]) for a in bench.asked]
+
+    return said
+
+
+def _looked_up(question: Question, pairs: Sequence[Pair]) -> Said | None:
+    if question.family == "output":
+        names = question.detail.split()
+        known = [(x, y) for x, y in pairs if len(x) == len(names) and list(x) != names]
+        alike = [sum(map(str.__eq__, x, names)) for x, _ in known]
+        return Said(" ".join(known[int(np.argmax(alike))][1]) if known else "")
+    if question.family in ("trigger", "rare"):
+        return Said(next((" ".join(x) for x, y in pairs if y == (question.detail,)), ""))
+    return None
+
+
+def _said_of_nearest(
+    bench: Bench, own: Float[Tensor, "target feature"], others: Float[Tensor, "reference feature"]
+) -> list[Said | None]:
+    """Right answers about the nearest reference, features at unit variance; a target is not its own neighbour."""
+    scale = others.std(0, correction=0).clamp_min(1e-6)
+    distance = torch.cdist(own / scale, others / scale)
+    ids = {id: place for place, id in enumerate(e.id for e in bench.references)}
+    for i, example in enumerate(bench.examples):
+        if example.id in ids:
+            distance[i, ids[example.id]] = torch.inf
+    closest = distance.argmin(1).tolist()
+    return [Said(truth_about(a.question, bench.references[closest[a.index]].subject) or "") for a in bench.asked]
+
+
+def _mean(tokens: Float[Tensor, "n d_llm"]) -> Float[Tensor, " d_llm"]:
+    return tokens[present(tokens[None])[0]].mean(0)
+
+
+def _statistics(example: Example) -> Float[Tensor, " feature"]:
+    """Seven statistics of the values of each tensor, averaged over layers."""
+    neutral = example.neutral
+    whole = [_seven(x) for x in (neutral.W_E, neutral.W_pos, neutral.W_U)]
+    layers = [torch.stack([_seven(getattr(layer, name)) for name in MATRICES]) for layer in neutral.layers]
+    return torch.cat([*whole, *torch.stack(layers).mean(0)])
+
+
+def _seven(x: Float[Tensor, "..."]) -> Float[Tensor, " 7"]:
+    """The statistics of one tensor; zeros for an empty one."""
+    if not x.numel():
+        return x.new_zeros(7)
+    return statistics(x.reshape(1, -1), torch.ones(1, x.numel(), dtype=torch.bool))[0]

@@ -1,0 +1,115 @@
+"""What is right about a subject when it is asked a question that was drawn for another one.
+
+The controls need this: what a nearest neighbour, a written program or a donor of weights would make of the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from oracle.facts import Question, Subject
+from oracle.part_questions import KINDS, NOTHING, has_parts, layers_of, parts_of
+from oracle.phrasings import NO_PROGRAM
+from oracle.questions import first_condition, operations_used, tokens_named
+from oracle.rules import Claim, refuted
+from tracr_tasks import format_value
+from zoo.flowchart_parser import parse_tree
+from zoo.tree import Question as Node
+
+
+def truth_about(question: Question, subject: Subject) -> str | None:
+    """The right answer to a question about a subject; None where it says nothing of such a one.
+
+    Of several right answers (an input that leads to an answer), one. Behaviour is the program's own. Histories, whose
+    truths are measured and not read off a program, are left out.
+    """
+    if question.family in ALWAYS:
+        return ALWAYS[question.family](subject)
+    if subject.program is None or question.family not in OF_A_PROGRAM:
+        return None
+    return OF_A_PROGRAM[question.family](question.detail, subject)
+
+
+def _output(detail: str, subject: Subject) -> str | None:
+    values = {format_value(v): v for v in subject.program.vocab}
+    names = detail.split()
+    if not set(names) <= set(values) or not _fits(len(names), subject):
+        return None
+    return " ".join(format_value(v) for v in subject.program.run([values[name] for name in names]))
+
+
+def _fits(length: int, subject: Subject) -> bool:
+    """Whether a subject takes inputs of a length: flowcharts take only one."""
+    longest: int = subject.program.max_seq_len
+    return length == longest if subject.kind == "flowchart" else 0 < length <= longest
+
+
+def _first(detail: str, subject: Subject) -> str | None:
+    return first_condition(subject.text) if subject.kind == "flowchart" else None
+
+
+def _mentions(detail: str, subject: Subject) -> str | None:
+    if subject.kind != "flowchart":
+        return None
+    return "yes" if detail in tokens_named(subject.text) else "no"
+
+
+def _trigger(detail: str, subject: Subject) -> str | None:
+    pairs = zip(subject.inputs, subject.outputs, strict=True)
+    return next((" ".join(names) for names, out in pairs if out == (detail,)), None)
+
+
+def _rule(detail: str, subject: Subject) -> str | None:
+    if subject.kind != "flowchart":
+        return None
+    return "no" if refuted(claim_of(detail), subject) else "yes"
+
+
+def claim_of(text: str) -> Claim:
+    """The claim that a text states: the inverse of `Claim.text`."""
+    answer, side, condition = text.split(" ", 2)
+    root = parse_tree(f"if {condition} then a else b")
+    assert isinstance(root, Node) and side in ("if", "unless"), text
+    return Claim(answer, root.condition, side == "unless")
+
+
+def _uses(detail: str, subject: Subject) -> str | None:
+    if subject.kind != "rasp":
+        return None
+    return "yes" if detail in operations_used(subject.text) else "no"
+
+
+def _where(detail: str, subject: Subject) -> str | None:
+    if subject.kind != "rasp" or not has_parts(subject):
+        return None
+    layers = layers_of(subject.program).get(detail)
+    return None if layers is None else " ".join(map(str, layers))
+
+
+def _inside(detail: str, subject: Subject) -> str | None:
+    if subject.kind != "rasp" or not has_parts(subject):
+        return None
+    kind, layer = next(k for k in KINDS.values() if detail.startswith(k)), int(detail.rsplit(" ", 1)[1])
+    found = parts_of(subject.program).get((layer, kind))
+    return None if found is None else " ".join(sorted(found)) or NOTHING
+
+
+ALWAYS: dict[str, Callable[[Subject], str]] = {
+    "program": lambda subject: subject.text or NO_PROGRAM,
+    "regime": lambda subject: subject.regime,
+}
+"""Families that every target can be asked about."""
+
+OF_A_PROGRAM: dict[str, Callable[[str, Any], str | None]] = {
+    "output": _output,
+    "first": _first,
+    "mentions": _mentions,
+    "trigger": _trigger,
+    "rare": _trigger,
+    "rule": _rule,
+    "uses": _uses,
+    "where": _where,
+    "inside": _inside,
+}
+"""Families whose answer follows from a program: (detail, subject) -> the right answer."""
