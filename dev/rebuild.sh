@@ -33,8 +33,5 @@ wait %1
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" "${also[@]}" --base "$dir/base" --decoder "$dir/decoder" \
   --out "$dir/oracle" --minutes "$oracle_minutes" --muon-lr 0.02 --frozen 0.1 --no-bf16
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
-for split in test structure; do
-  stage "report-$split/results.json" oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --split "$split" \
-    --questions-per-target 12 --limit 600 --out "$dir/report-$split"
-done
-python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report-test"
+stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
+python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"

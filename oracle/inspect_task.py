@@ -113,6 +113,8 @@ def _samples(examinee: Examinee, questions: Sequence[Question], sight: Sight) ->
 def graded(zoo: str) -> Scorer:
     """Grades answers by execution, as `oracle.grade` says; the standard error is clustered by target.
 
+    `inspect score LOG --scorer oracle/graded -S zoo=DIR` grades a log again.
+
     Args:
         zoo: Folder of the zoo that the questions are about.
 

@@ -28,6 +28,8 @@ from oracle.template import PLACEHOLDER, behind, escape, weights_context
 from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
+MAX_ANSWER = 160
+"""Tokens of the longest answer."""
 IGNORED = -100
 """Label of a position that the loss does not count."""
 
@@ -304,8 +306,11 @@ class Reader:
         )
         return loss.view(logits.shape[:2])
 
-    def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int = 160) -> Generated:
-        """Greedy answers with the log-probability of every token, each behind its row of the prefix."""
+    def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int | None = None) -> Generated:
+        """Greedy answers with the log-probability of every token, each behind its row of the prefix.
+
+        They have at most `max_tokens`, or `MAX_ANSWER` if it is not given.
+        """
         out, first = self._generate(prompts, prefix, max_tokens, do_sample=False, output_logits=True)
         chosen = out.sequences[:, first:]
         log_probs = torch.stack(
@@ -316,7 +321,7 @@ class Reader:
         return Generated(tuple(self._texts_of(chosen)), kept)
 
     def sample(
-        self, prompts: Sequence[str], prefix: Prefix | None, n: int, seed: int = 0, max_tokens: int = 160
+        self, prompts: Sequence[str], prefix: Prefix | None, n: int, seed: int = 0, max_tokens: int | None = None
     ) -> list[tuple[str, ...]]:
         """`n` answers to each prompt, drawn from the reader's own distribution; the same seed gives the same ones."""
         each = [i for i in range(len(prompts)) for _ in range(n)]
@@ -333,7 +338,7 @@ class Reader:
 
     @torch.no_grad()
     def _generate(
-        self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int, **options: Any
+        self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int | None, **options: Any
     ) -> tuple[Any, int]:
         """What transformers generates behind prompts, and the column that answers begin at."""
         batch = self.texts(prompts, alone=prefix is None)
@@ -345,7 +350,7 @@ class Reader:
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
-            max_new_tokens=max_tokens,
+            max_new_tokens=max_tokens or MAX_ANSWER,
             suppress_tokens=[id for id in (self.placeholder_id, self.pad_id) if id != self.eos_id],
             pad_token_id=self.pad_id,
             eos_token_id=self.eos_id,

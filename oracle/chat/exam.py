@@ -1,6 +1,6 @@
 """What an evaluation asks of which targets, without an oracle: no encoder, no reader, no language model.
 
-The targets and their random gauges are those of `oracle.subjects.load_examples` under the same split, limit and seed.
+The targets and their random gauges are those of `oracle.loading.load_examples` under the same split, limit and seed.
 The questions are drawn by `oracle.evaluation.bench.questions_about`, as those of `weight-oracle eval` are.
 """
 

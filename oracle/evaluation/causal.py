@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from oracle.evaluation.bench import Asked, Bench, answers, encoded
 from oracle.evaluation.edits import Edit
 from oracle.evaluation.edits_compiled import as_patch, patched, recompiled
 from oracle.evaluation.edits_trained import fine_tuned_all
-from oracle.facts import Question
+from oracle.facts import Question, Subject
 from oracle.grade import grade
 from oracle.questions import in_other_words
 from oracle.statistics import Interval, clustered_mean, paired_p
@@ -106,19 +107,20 @@ def held_out(program: object) -> bool:
 
 def _scores(bench: Bench, edits: Sequence[Edit]) -> dict[str, list[Scored]]:
     """Measure -> what was said of each edit: about the original, and about the edited target."""
+    subjects = [(subject_of_program(edit.before, 0), subject_of_program(edit.after, 0)) for edit in edits]
     examples = [_example(bench, edit, version, i) for i, edit in enumerate(edits) for version in (ORIGINAL, EDITED)]
     asked = [
         Asked(2 * i + version, question)
-        for i, edit in enumerate(edits)
-        for question in _questions(edit, bench.seed + i)
+        for i, both in enumerate(tqdm(subjects, desc="questions about edits", leave=False))
+        for question in _questions(both, bench.seed + i)
         for version in (ORIGINAL, EDITED)
     ]
     said = answers(bench.oracle, asked, encoded(bench.oracle, examples), "edits")
     found: dict[str, list[Scored]] = {}
     for k in range(0, len(asked), 2):
-        edit, question = edits[asked[k].index // 2], asked[k].question
-        before, after = (_leaning(edit, question, said[k + version].text) for version in (ORIGINAL, EDITED))
-        found.setdefault(MEASURES[question.family], []).append((edit.id, before, after))
+        i, question = asked[k].index // 2, asked[k].question
+        before, after = (_leaning(subjects[i], question, said[k + version].text) for version in (ORIGINAL, EDITED))
+        found.setdefault(MEASURES[question.family], []).append((edits[i].id, before, after))
     return found
 
 
@@ -131,25 +133,23 @@ def _example(bench: Bench, edit: Edit, version: int, index: int) -> Example:
     return example_of(edit.id, placed, program, regime, bench.oracle.reader, seed)
 
 
-def _questions(edit: Edit, seed: int) -> list[Question]:
+def _questions(subjects: tuple[Subject, Subject], seed: int) -> list[Question]:
     """For the program, and for the output on inputs on which the two programs differ, in phrasings never trained on.
     The truths are the original's."""
-    rng, before = random.Random(seed), subject_of_program(edit.before, seed)
-    found = [Question("program", "", before.text)]
-    inputs = dict.fromkeys(even_inputs(edit.before, DRAWN, np.random.default_rng(seed)))
-    told = [Question("output", "", "", " ".join(names)) for names in inputs]
-    truths = [(q, truth_about(q, before), truth_about(q, subject_of_program(edit.after, seed))) for q in told]
-    for q, was, now in [each for each in truths if each[1] != each[2]][:OUTPUTS]:
-        assert was is not None and now is not None
-        found.append(replace(q, truth=was))
+    rng, (before, after) = random.Random(seed), subjects
+    inputs = dict.fromkeys(even_inputs(before.program, DRAWN, np.random.default_rng(seed)))
+    asked = (Question("output", "", "", " ".join(names)) for names in inputs)
+    told = ((q, truth_about(q, before), truth_about(q, after)) for q in asked)
+    differ = (replace(q, truth=was) for q, was, now in told if was is not None and was != now)
+    found = [Question("program", "", before.text), *islice(differ, OUTPUTS)]
     return [in_other_words(question, rng, test=True) for question in found]
 
 
-def _leaning(edit: Edit, question: Question, answer: str) -> float:
+def _leaning(subjects: tuple[Subject, Subject], question: Question, answer: str) -> float:
     """How much better an answer fits the edited program than the original, from -1 to 1."""
-    subjects = [subject_of_program(program, 0) for program in (edit.before, edit.after)]
-    fits = [
-        grade(replace(question, truth=truth_about(question, subject) or ""), answer, subject).agreement
-        for subject in subjects
-    ]
-    return fits[1] - fits[0]
+    truths = [truth_about(question, subject) or "" for subject in subjects]
+    one, other = (
+        grade(replace(question, truth=truth), answer, subject).agreement
+        for truth, subject in zip(truths, subjects, strict=True)
+    )
+    return other - one

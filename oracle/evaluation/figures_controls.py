@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oracle.evaluation.conditions import NOTHING, OWN, SWAPPED
+from oracle.evaluation.conditions import FAMILIAR, NOTHING, OWN, SWAPPED
 from oracle.evaluation.figures_style import (
     BLUE,
     GREY,
@@ -40,7 +40,8 @@ SIZES = (
 )
 SERIES = ((SWAPPED, GREY, "s", "--", -0.1), (NOTHING, GREY, "D", ":", 0.1), (OWN, BLUE, "o", "-", 0.0))
 """Condition, colour, marker, line, and shift to the side."""
-SHORT = {"decoder without a language model": "decoder, no language model"}
+SHORT = {"decoder without a language model": "decoder, no language model", FAMILIAR: "phrasings trained on"}
+"""Names that would take the room of the bars."""
 ROW = 0.36
 """Inches of a bar with its room."""
 Measure = Callable[[Row], float]

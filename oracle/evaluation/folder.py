@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from oracle import grade
 from oracle.bases import base_folder, fingerprint
 from oracle.config import EvalConfig, to_json
+from oracle.evaluation.figures import draw
+from oracle.evaluation.page import page
 from oracle.evaluation.report import Report
 from oracle.evaluation.rows import Row, read_rows, write_rows
 from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
@@ -25,6 +27,7 @@ from zoo.store import Zoo
 IDENTITY, RESULTS, ANSWERS, TABLES = "evaluation.json", "results.json", "answers.parquet", "results.md"
 MAX_JSON = 1 << 24
 Found = TypeVar("Found")
+PAGE = "report.html"
 PARTS = "conditions"
 """Folder of the answers of each condition and of the other findings, while the report is not finished and after."""
 ELSEWHERE = ("zoo", "oracle", "out", "compare", "decoder", "references", "threads")
@@ -104,6 +107,7 @@ class ReportFolder:
         if self.path is not None:
             write_rows(self.path / ANSWERS, report.rows)
             write_atomic(self.path / TABLES, [(tables + "\n").encode()])
+            write_atomic(self.path / PAGE, [page(report, tables, draw(report, self.path)).encode()])
             write_atomic(self.path / RESULTS, [(json.dumps(dict(results), indent=1) + "\n").encode()])
 
     def _place(self, condition: str) -> Path | None:

@@ -12,7 +12,7 @@ from oracle.evaluation.rows import Row
 from oracle.evaluation.tables import NAMES, SPLITS
 from oracle.evaluation.transcripts import Drawn, Exchange, Transcript, drawn_of
 
-SIZED = {"rasp": "operations", "flowchart": "conditions"}
+SIZED = {"rasp": "operation", "flowchart": "condition"}
 
 
 def transcripts(report: Report) -> str:
@@ -43,14 +43,18 @@ def _how(report: Report, drawn: Drawn) -> str:
 
 def _target(transcript: Transcript) -> str:
     row = transcript.exchanges[0].own
-    size = f"{row.size} {SIZED[row.kind]}, " if row.kind in SIZED else ""
-    like = f"{NAMES.get(row.kind, row.kind)}, {size}{row.n_layers} layers, width {row.d_model}"
+    size = f"{_count(row.size, SIZED[row.kind])}, " if row.kind in SIZED else ""
+    like = f"{NAMES.get(row.kind, row.kind)}, {size}{_count(row.n_layers, 'layer')}, width {row.d_model}"
     split = SPLITS.get(row.split, row.split) + (f", part {row.part}" if row.part else "")
     told = "\n".join(map(_exchange, transcript.exchanges))
     return (
         f'<article class="target"><h3>{escaped(transcript.target)}</h3>\n'
         f'<p class="soft">{escaped(f"{like}; {split}")}</p>\n{told}\n</article>'
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _exchange(exchange: Exchange) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from oracle.evaluation.conditions import GAUGE, NOTHING, OWN, SOURCE, SWAPPED
+from oracle.evaluation.conditions import FAMILIAR, GAUGE, NOTHING, OWN, SOURCE, SWAPPED
 from oracle.evaluation.figures_style import pairs_in
 
 MEANINGS = {
     OWN: "the oracle under test reads the target's weights, in a random gauge",
     GAUGE: "the same in another random gauge: a check that answers stay as they are",
+    FAMILIAR: "the same weights, and the same questions in words that the oracle was trained on",
     SWAPPED: "the oracle reads the weights of another target of the same kind, and architecture if there is one",
     "entries shuffled": "the target's weights, the entries of each tensor in random order",
     "architecture only": "fresh random weights of the same shapes under the same labels",

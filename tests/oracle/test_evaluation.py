@@ -43,6 +43,12 @@ def config_of(zoo: Zoo, folder: Path, **more: Any) -> EvalConfig:
     return EvalConfig(zoo.directory, None, folder, **(options | {"pairs": (0, 4), "edits": 2} | more))
 
 
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that knows nothing does not know where to stop."""
+    monkeypatch.setattr("oracle.reader.MAX_ANSWER", 6)
+
+
 @pytest.fixture(scope="module")
 def bench(zoo: Zoo, folder: Path) -> Bench:
     oracle = WeightOracle.from_pretrained(folder)
@@ -64,6 +70,8 @@ def test_every_control_is_asked_the_same_questions(zoo: Zoo, folder: Path, tmp_p
     assert read_rows(tmp_path / "report" / "answers.parquet") == list(report.rows)
     tables = (tmp_path / "report" / "results.md").read_text()
     assert all(f"| {c} |" in tables for c in report.conditions)
+    assert "<table" in (tmp_path / "report" / "report.html").read_text()
+    assert {f.way for f in report.follows} >= {"recompiled"} and report.rises
 
 
 def test_an_evaluation_that_was_stopped_goes_on(

@@ -18,12 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oracle.config import EvalConfig
 from oracle.evaluation import figures_style
-from oracle.evaluation.conditions import GAUGE, NOTHING, OWN, SOURCE, SWAPPED, lookup_name, pairs_name
+from oracle.evaluation.conditions import GAUGE, NOTHING, OWN, SOURCE, SWAPPED, conditions_of, lookup_name, pairs_name
 from oracle.evaluation.figures import draw
-from oracle.evaluation.figures_style import own_beside, spread
+from oracle.evaluation.figures_style import group_of, own_beside, pairs_in, spread
 from oracle.evaluation.page import page
 from oracle.evaluation.page_text import LONGEST, from_markdown, lines
+from oracle.evaluation.page_words import meaning_of
 from oracle.evaluation.report import Report
 from oracle.evaluation.rows import Row
 from oracle.evaluation.tables import tables_of
@@ -269,6 +271,15 @@ def test_transcripts_are_drawn_by_the_seed_and_not_by_the_order_of_the_rows() ->
     # Each target is as likely as any other, whatever is right of it: over many seeds all of them come.
     seen = [set(targets(drawn_of(replace(report, facts={"options": {"seed": seed}})))) for seed in range(40)]
     assert set().union(*seen) == {r.target for r in report.rows}
+
+
+def test_every_condition_is_explained_and_has_a_place_among_the_bars() -> None:
+    names = list(conditions_of(EvalConfig()))
+    assert all(meaning_of(name) != name for name in names)
+    others = [name for name in names if group_of(name).title == "other methods"]
+    assert all(name.startswith(("majority", "nearest", "decoder")) for name in others)
+    assert [pairs_in(pairs_name(n)) for n in (0, 256)] == [("black box", 0), ("black box", 256)]
+    assert pairs_in(lookup_name(16)) == ("look-up", 16)
 
 
 def targets(found: Drawn) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ from oracle.chat.replies import answer_in
 from oracle.evaluation.bench import Bench, Said, bench_of, graded
 from oracle.evaluation.rows import ANSWERS, Row, read_rows
 from oracle.facts import Question
+from oracle.loading import load_examples
 from oracle.oracle import CONFIG_FILE, WeightOracle
 from oracle.questions import FAMILIES, FIRST_FAMILIES, OPERATIONS
-from oracle.subjects import load_examples
 from tests.oracle.targets import random_encoder, tiny_reader
 from tracr_tasks.arguments import READERS
 from tracr_tasks.errors import InputError, OracleError
