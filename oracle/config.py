@@ -233,8 +233,10 @@ class EvalConfig:
     """Targets of each kind in which one rule is changed, to see whether the answer follows; with all controls only."""
     seed: int = 0
     """Seed of the targets, the questions, the controls and the bootstrap."""
-    threads: int = 2
-    """Torch threads."""
+    processes: int = 2
+    """Processes that work at once."""
+    threads: int = 1
+    """Torch threads of each."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -28,9 +28,9 @@ IDENTITY, RESULTS, ANSWERS, TABLES = "evaluation.json", "results.json", "answers
 MAX_JSON = 1 << 24
 Found = TypeVar("Found")
 PAGE = "report.html"
-PARTS = "conditions"
+PARTS = "parts"
 """Folder of the answers of each condition and of the other findings, while the report is not finished and after."""
-ELSEWHERE = ("zoo", "oracle", "out", "compare", "decoder", "references", "threads")
+ELSEWHERE = ("zoo", "oracle", "out", "compare", "decoder", "references", "threads", "processes")
 """Options that say where something lies and not what is asked."""
 
 
@@ -62,17 +62,15 @@ def hash_of(oracle: Path) -> str:
 
 
 class ReportFolder:
-    """Where a report is kept; without a folder nothing is."""
+    """Where a report is kept, finished or not."""
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]):
+    def __init__(self, path: Path, identity: Mapping[str, Any]):
         """Claim a folder.
 
         Raises:
             InputError: it holds the report of another oracle, zoo or seed, or something else.
         """
         self.path = path
-        if path is None:
-            return
         wanted = json.loads(json.dumps(dict(identity)))
         if path.exists() and not path.is_dir():
             raise InputError(f"{shown(path, 300)}: is a file, expected a folder for the report")
@@ -83,36 +81,46 @@ class ReportFolder:
         (path / PARTS).mkdir(parents=True, exist_ok=True)
         write_atomic(path / IDENTITY, [(json.dumps(wanted, indent=1) + "\n").encode()])
 
-    def rows(self, condition: str) -> list[Row] | None:
-        """The answers of a condition that was finished before; None if it was not."""
-        place = self._place(condition)
-        return read_rows(place) if place is not None and place.exists() else None
+    def has(self, name: str) -> bool:
+        """Whether a part is there: the answers of a condition, or other findings."""
+        return self._place(name, "parquet").exists() or self._place(name, "json").exists()
 
-    def keep(self, condition: str, rows: Sequence[Row]) -> None:
+    def keep_rows(self, condition: str, rows: Sequence[Row]) -> None:
         """Keep the answers of a condition."""
-        if (place := self._place(condition)) is not None:
-            write_rows(place, rows)
+        write_rows(self._place(condition, "parquet"), rows)
 
-    def once(self, name: str, kind: type[Found], make: Callable[[], Sequence[Found]]) -> tuple[Found, ...]:
-        """Findings (dataclasses of numbers, texts and intervals): kept before, or made now and kept."""
-        if self.path is None:
-            return tuple(make())
-        place = self.path / PARTS / f"{name}.json"
+    def rows(self, condition: str) -> list[Row]:
+        """The answers of a condition.
+
+        Raises:
+            InputError: they are not there, or damaged.
+        """
+        return read_rows(self._place(condition, "parquet"))
+
+    def keep(self, name: str, found: Sequence[Any]) -> None:
+        """Keep findings: dataclasses of numbers, texts and intervals."""
+        write_atomic(self._place(name, "json"), [json.dumps([asdict(each) for each in found], indent=1).encode()])
+
+    def findings(self, name: str, kind: type[Found]) -> tuple[Found, ...]:
+        """The findings of a name; none if there are none.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        place = self._place(name, "json")
         if not place.exists():
-            write_atomic(place, [json.dumps([asdict(each) for each in make()], indent=1).encode()])  # type: ignore[call-overload]
+            return ()
         return tuple(kind(**{k: _interval(v) for k, v in each.items()}) for each in read_json(place, MAX_JSON))
 
     def finish(self, report: Report, results: Mapping[str, Any], tables: str) -> None:
         """Write the report itself; results.json last: a report that has it is whole."""
-        if self.path is not None:
-            write_rows(self.path / ANSWERS, report.rows)
-            write_atomic(self.path / TABLES, [(tables + "\n").encode()])
-            write_atomic(self.path / PAGE, [page(report, tables, draw(report, self.path)).encode()])
-            write_atomic(self.path / RESULTS, [(json.dumps(dict(results), indent=1) + "\n").encode()])
+        write_rows(self.path / ANSWERS, report.rows)
+        write_atomic(self.path / TABLES, [(tables + "\n").encode()])
+        write_atomic(self.path / PAGE, [page(report, tables, draw(report, self.path)).encode()])
+        write_atomic(self.path / RESULTS, [(json.dumps(dict(results), indent=1) + "\n").encode()])
 
-    def _place(self, condition: str) -> Path | None:
-        name = re.sub(r"[^a-z0-9]+", "-", condition.lower())
-        return None if self.path is None else self.path / PARTS / f"{name}.parquet"
+    def _place(self, name: str, ending: str) -> Path:
+        return self.path / PARTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.{ending}"
 
 
 def _interval(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -18,11 +19,19 @@ from oracle.subjects import Example
 GAP = "gap"
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Nats a token of the right program, mean over targets."""
+
+    kind: str
+    condition: str
+    """Or `GAP`: another target's weights minus the own ones."""
+    nats: Interval
+
+
 @torch.no_grad()
-def program_losses(
-    oracle: WeightOracle, examples: Sequence[Example], donors: Sequence[int], seed: int
-) -> dict[str, dict[str, Interval]]:
-    """Loss on the right program (nats a token, mean over targets) by kind and condition, and the gap to another's."""
+def program_losses(oracle: WeightOracle, examples: Sequence[Example], donors: Sequence[int], seed: int) -> list[Loss]:
+    """Loss on the right program by kind and condition, and the gap."""
     rng, conditions = random.Random(seed), (OWN, SWAPPED, NOTHING)
     by_condition: dict[str, list[float]] = {condition: [] for condition in conditions}
     questions = [ask(e.subject, "program", rng, test=True) for e in examples]
@@ -34,15 +43,9 @@ def program_losses(
             step = Step(shown, tuple(range(len(part))), tuple(questions[i] for i in part), has_weights)
             by_condition[condition] += step_losses(oracle, step).tolist()
     by_condition[GAP] = [s - o for s, o in zip(by_condition[SWAPPED], by_condition[OWN], strict=True)]
-    kinds = [e.subject.kind for e in examples]
-    return {
-        kind: {
-            name: clustered_mean([v for v, k in zip(values, kinds, strict=True) if k == kind], _ids(examples, kind))
-            for name, values in by_condition.items()
-        }
-        for kind in dict.fromkeys(kinds)
-    }
-
-
-def _ids(examples: Sequence[Example], kind: str) -> list[str]:
-    return [e.id for e in examples if e.subject.kind == kind]
+    found = list[Loss]()
+    for kind in dict.fromkeys(e.subject.kind for e in examples):
+        of = [i for i, e in enumerate(examples) if e.subject.kind == kind]
+        ids = [examples[i].id for i in of]
+        found += [Loss(kind, name, clustered_mean([v[i] for i in of], ids)) for name, v in by_condition.items()]
+    return found

@@ -12,6 +12,7 @@ from oracle.calibration import Reliability, reliability
 from oracle.evaluation.causal import Follows
 from oracle.evaluation.conditions import FAMILIAR, GAUGE, NOTHING, OWN, SWAPPED
 from oracle.evaluation.localisation import Rise
+from oracle.evaluation.losses import Loss
 from oracle.evaluation.rows import Row
 from oracle.statistics import Interval, clustered_mean, holm, paired_p
 
@@ -24,8 +25,8 @@ class Report:
     """Graded answers and losses of an evaluation."""
 
     rows: tuple[Row, ...]
-    losses: dict[str, dict[str, Interval]]
-    """kind -> condition (or "gap") -> nats a token of the right program."""
+    losses: tuple[Loss, ...]
+    """On the right programs."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What was measured, with what, and how."""
     follows: tuple[Follows, ...] = ()
@@ -107,6 +108,17 @@ class Report:
         """
         rows = self.chosen(OWN)
         return reliability(np.array([r.confidence for r in rows]), np.array([r.correct for r in rows], dtype=bool))
+
+    def loss(self, kind: str, condition: str) -> Interval:
+        """Nats a token of the right programs of a kind of target.
+
+        Raises:
+            ValueError: it was not measured.
+        """
+        found = [each.nats for each in self.losses if (each.kind, each.condition) == (kind, condition)]
+        if not found:
+            raise ValueError(f"no loss of {kind} under {condition}")
+        return found[0]
 
     def of(self, **wanted: Any) -> Report:
         """The same report, only rows that have the values given (split="test", part="wide" ...)."""

@@ -38,7 +38,7 @@ def results_of(report: Report) -> dict[str, Any]:
     }
     told["p, Holm"] = {kind: report.significance(kind) for kind in report.kinds if report.chosen(OWN, kind)}
     told["groups"] = list(_groups(report))
-    told["losses"] = {kind: {name: asdict(x) for name, x in found.items()} for kind, found in report.losses.items()}
+    told["losses"] = [asdict(each) for each in report.losses]
     same = report.same_answer()
     told |= {"same answer in another gauge": None if same is None else asdict(same)}
     told["reliability"] = asdict(report.reliability())

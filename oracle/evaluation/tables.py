@@ -59,8 +59,8 @@ def by_question(report: Report) -> str:
                 agreement = [_cell(report.agreement, c, kind) for c in columns]
                 rows.append([NAMES[kind], "program, agreement per input", *agreement])
         rows.append([NAMES[kind], f"all but {GIVEN_AWAY}", *(_cell(report.accuracy, c, kind) for c in columns)])
-    for kind, found in report.losses.items():
-        losses = [str(found[c]) if c in found else "" for c in columns]
+    for kind in dict.fromkeys(each.kind for each in report.losses):
+        losses = [_cell(report.loss, kind, c) for c in columns]
         rows.append([NAMES[kind], "loss on the right program, nats a token", *losses])
     return markdown(["targets", "question", *columns], rows)
 

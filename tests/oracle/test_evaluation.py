@@ -16,13 +16,14 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from oracle.config import EvalConfig
-from oracle.evaluation import run as run_module
+from oracle.evaluation import parts as parts_module
 from oracle.evaluation.bench import Bench, Said, bench_of, donors, questions_about
 from oracle.evaluation.compare import compared
 from oracle.evaluation.conditions import FAMILIAR, FEW, GAUGE, NOTHING, OWN, SOURCE, SWAPPED, conditions_of
 from oracle.evaluation.localisation import as_compiled, cases_of, localisation
+from oracle.evaluation.parts import answered
 from oracle.evaluation.rows import read_rows, regraded
-from oracle.evaluation.run import answered, evaluate, examine
+from oracle.evaluation.run import evaluate, examine
 from oracle.evaluation.told import pairs_of
 from oracle.learned import FILE as FUNCTIONS
 from oracle.learned import contamination_of
@@ -39,7 +40,7 @@ REPLACED = ("Gaussian tokens", "zero tokens", "entries shuffled", "architecture 
 
 
 def config_of(zoo: Zoo, folder: Path, **more: Any) -> EvalConfig:
-    options: dict[str, Any] = {"splits": ("train",), "limit": 10, "questions_per_target": 9, "threads": 1}
+    options: dict[str, Any] = {"splits": ("train",), "limit": 10, "questions_per_target": 9, "processes": 1}
     return EvalConfig(zoo.directory, None, folder, **(options | {"pairs": (0, 4), "edits": 2} | more))
 
 
@@ -80,15 +81,15 @@ def test_an_evaluation_that_was_stopped_goes_on(
     config = config_of(zoo, folder, controls="few", limit=6)
     whole = evaluate(config)
     stopped = replace(config, out=tmp_path / "report")
-    real = run_module.answered
+    real = parts_module.answered
 
     def until(bench: Bench, name: str, condition: Any) -> Any:
-        if name == NOTHING:
+        if name == OWN:
             raise KeyboardInterrupt
         return real(bench, name, condition)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_module, "answered", until)
+        patch.setattr(parts_module, "answered", until)
         evaluate(stopped)
     assert not (tmp_path / "report" / "results.json").exists()
     done = list[str]()
@@ -97,10 +98,17 @@ def test_an_evaluation_that_was_stopped_goes_on(
         done.append(name)
         return real(bench, name, condition)
 
-    monkeypatch.setattr(run_module, "answered", noted)
+    monkeypatch.setattr(parts_module, "answered", noted)
     report = evaluate(stopped)
-    assert done == [NOTHING] and report.rows == whole.rows and report.losses == whole.losses
-    assert evaluate(stopped).rows == whole.rows and done == [NOTHING]
+    assert done == [OWN] and report.rows == whole.rows and report.losses == whole.losses
+    assert evaluate(stopped).rows == whole.rows and done == [OWN]
+
+
+def test_two_processes_write_the_report_of_one(zoo: Zoo, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oracle.reader.MAX_ANSWER", 160)  # other processes have this
+    config = config_of(zoo, folder, controls="few", limit=4, questions_per_target=2)
+    one, two = evaluate(config), evaluate(replace(config, processes=2))
+    assert one == two
 
 
 def test_a_report_of_something_else_is_not_overwritten(zoo: Zoo, folder: Path, tmp_path: Path) -> None:
@@ -212,7 +220,7 @@ def test_functions_that_were_learned_are_counted_before_anything_runs(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_module, "tested", stop)
+        patch.setattr(parts_module, "tested", stop)
         evaluate(config_of(zoo, folder), told.append)
     rows = [row for row in zoo.rows(split="train") if row.function_hash]
     assert told == [f"contaminated: {len(rows)} of {len(rows)} targets have functions that the oracle has learned from"]

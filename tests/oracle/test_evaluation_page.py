@@ -70,7 +70,7 @@ def report_of(conditions: Sequence[str], kinds: Sequence[str] = ("rasp", "flowch
                     told = {"correct": right, "agreement": 1.0 if right else 0.2, "confidence": rng.random()}
                     told |= {"condition": condition, "family": family, "question": f"{family}?"}
                     rows.append(row(target=f"{kind}-{i}", kind=kind, size=2 + i % 3, **told))
-    return Report(tuple(rows), {}, {"options": {"seed": 3, "splits": ["test"]}, "targets": n * len(kinds)})
+    return Report(tuple(rows), (), {"options": {"seed": 3, "splits": ["test"]}, "targets": n * len(kinds)})
 
 
 class Parsed(HTMLParser):
@@ -120,7 +120,7 @@ def page_of(told: str) -> str:
     """A page of one target with the same text in every place that a zoo, a model or an option fills."""
     places = dict.fromkeys(("target", "part", "split", "question", "truth", "answer", "donor", "detail"), told)
     rows = [row(family=f, condition=c, **places) for f in ("program", "output") for c in (*FEW, "majority")]
-    return page(Report(tuple(rows), {}, {"zoo": told, "options": {"seed": told, "splits": [told]}}), "", {})
+    return page(Report(tuple(rows), (), {"zoo": told, "options": {"seed": told, "splits": [told]}}), "", {})
 
 
 @given(TEXTS)
@@ -164,9 +164,9 @@ def test_figures_are_there_exactly_where_there_is_something_to_draw(
     few = draw(report_of(FEW, ("rasp", "none")), tmp_path)
     assert set(few) == {"controls-rasp", "size-rasp", "reliability", "risk-coverage"}
     alone = tuple(replace(r, size=2, correct=True) for r in report_of((OWN,)).rows)
-    assert set(draw(Report(alone, {}), tmp_path)) == {"reliability"}
+    assert set(draw(Report(alone, ()), tmp_path)) == {"reliability"}
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["reliability.png"]
-    assert draw(Report((), {}), tmp_path) == {}
+    assert draw(Report((), ()), tmp_path) == {}
     assert list((tmp_path / "figures").iterdir()) == []
 
 
@@ -216,7 +216,7 @@ def test_bars_are_the_intervals_of_the_report(whole: tuple[Report, dict[str, Pat
 def test_own_weights_stand_beside_a_control_on_its_questions_only() -> None:
     own = [row(target=t, family=f, question=f) for t in "ab" for f in ("program", "output", "uses")]
     control = [replace(r, condition=lookup_name(4)) for r in own if r.family == "output"]
-    report = Report((*own, *control), {})
+    report = Report((*own, *control), ())
     assert own_beside(report, control) == [r for r in own if r.family == "output"]
 
 
@@ -232,7 +232,7 @@ def test_a_crossover_is_over_the_same_questions(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(figures_style, "figure", watched)
     rows = report_of((OWN, pairs_name(4), lookup_name(4)), ("rasp",)).rows
-    draw(Report(tuple(replace(r, correct=r.family == "output") for r in rows), {}), tmp_path)
+    draw(Report(tuple(replace(r, correct=r.family == "output") for r in rows), ()), tmp_path)
     every, outputs = dict(seen)["crossover-rasp"].axes
     assert every.get_title(loc="left") == "all 12 questions"
     assert outputs.get_title(loc="left") == "the 6 about an output or an input"
@@ -253,7 +253,7 @@ def test_labels_are_moved_apart_in_their_order(wanted: list[float]) -> None:
 def test_wrong_answers_are_among_the_transcripts_where_there_are_any(n: int, failures: set[int], seed: int) -> None:
     right = [i not in failures for i in range(n)]
     rows = [row(target=str(i), correct=ok, family=f) for i, ok in enumerate(right) for f in ("output", "program")]
-    found = drawn_of(Report(tuple(rows), {}, {"options": {"seed": seed}}))
+    found = drawn_of(Report(tuple(rows), (), {"options": {"seed": seed}}))
     assert len(found.at_random) == min(NUMBER, len(right))
     assert all([e.own.family for e in t.exchanges] == ["program", "output"] for t in (*found.at_random, *found.failed))
     wrong = [t for t in found.at_random if t.wrong]

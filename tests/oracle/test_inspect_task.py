@@ -418,6 +418,7 @@ def test_the_command_line_of_inspect_finds_the_task(zoo: Zoo, tmp_path: Path, in
     facts = tmp_path / "path" / "weight_oracle-0.1.0.dist-info"
     facts.mkdir(parents=True)
     points = project["entry-points"]["inspect_ai"].items()
+    assert "oracle" in dict(points)  # the name by which Inspect looks for what stands before the slash
     (facts / "entry_points.txt").write_text("[inspect_ai]\n" + "".join(f"{name} = {to}\n" for name, to in points))
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: weight-oracle\nVersion: 0.1.0\n")
     paths = [str(facts.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
