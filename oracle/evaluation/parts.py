@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from oracle.config import EvalConfig
+from oracle.console import quiet_libraries
 from oracle.evaluation.bench import Bench, bench_of, graded
 from oracle.evaluation.causal import causal
 from oracle.evaluation.conditions import SWAPPED, Condition, conditions_of
@@ -112,5 +113,6 @@ def begin(config: EvalConfig, path: Path, identity: dict[str, Any]) -> None:
 
 def make(name: str) -> str:
     """Make a part in this process; its name."""
-    _HERE[0].make(name)
+    with quiet_libraries():
+        _HERE[0].make(name)
     return name
