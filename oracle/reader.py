@@ -238,14 +238,32 @@ class Reader:
         if self.checkpointed:
             return Prefix((), batch.mask, embeds, positions, hidden, len(self.first))
         with injected:
-            out = self.model(
-                inputs_embeds=embeds,
-                attention_mask=hidden[:, None],
-                position_ids=positions,
-                use_cache=True,
-                past_key_values=DynamicCache(),
-                logits_to_keep=1,
-            )
+            return self._kept(batch, embeds, positions, hidden)
+
+    def read_words(self, contexts: Sequence[str]) -> Prefix:
+        """What every layer makes of contexts in words, each of which questions then stand behind."""
+        batch = self.texts([escape(context, self.special) for context in contexts], alone=True)
+        positions = (batch.mask.long().cumsum(1) - 1).clamp_min(0)
+        embeds = self.embed(batch.ids)
+        hidden = scores_of(earlier(batch.ids.shape[1], self.device) & batch.mask[:, None], embeds.dtype)
+        return self._kept(batch, embeds, positions, hidden)
+
+    def _kept(
+        self,
+        batch: TextBatch,
+        embeds: Float[Tensor, "seq n d_llm"],
+        positions: Int[Tensor, "seq n"],
+        hidden: Float[Tensor, "seq n n"],
+    ) -> Prefix:
+        """Keys and values of every layer at the places of a batch."""
+        out = self.model(
+            inputs_embeds=embeds,
+            attention_mask=hidden[:, None],
+            position_ids=positions,
+            use_cache=True,
+            past_key_values=DynamicCache(),
+            logits_to_keep=1,
+        )
         layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
         return Prefix(layers, batch.mask, embeds, positions, hidden, len(self.first))
 

@@ -24,13 +24,14 @@ from oracle.evaluation.localisation import as_compiled, cases_of, localisation
 from oracle.evaluation.parts import answered
 from oracle.evaluation.rows import read_rows, regraded
 from oracle.evaluation.run import evaluate, examine
-from oracle.evaluation.told import pairs_of
+from oracle.evaluation.told import pair_contexts, pairs_of
 from oracle.learned import FILE as FUNCTIONS
 from oracle.learned import contamination_of
 from oracle.loading import load_examples
 from oracle.oracle import CONFIG_FILE, Answer, WeightOracle
 from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Prefix
+from oracle.template import source_context
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import InputError, OracleError
 from tracr_tasks.wiring import owners
@@ -320,31 +321,37 @@ def test_a_target_that_is_not_as_compiled_is_not_taken_for_it(bench: Bench) -> N
 
 
 def test_source_and_pairs_reach_the_base_without_its_adapter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once for all questions about a target: the answers are those of the whole prompts."""
     seen = list[tuple[str, bool]]()
-    model = bench.oracle.reader.model
-    lora = next(m for m in model.modules() if isinstance(m, LoraLayer))
+    lora = next(m for m in bench.oracle.reader.model.modules() if isinstance(m, LoraLayer))
+    real = bench.oracle.reader.read_words
 
-    def answer(questions: Any, prefix: Any, samples: int = 0, seed: int = 0, contexts: Any = None) -> list[Answer]:
-        assert prefix is None
+    def read_words(contexts: Sequence[str]) -> Prefix:
         seen.extend((context, bool(lora.disable_adapters)) for context in contexts)
-        return [Answer(q, "", 0.0, ()) for q in questions]
+        return real(contexts)
 
-    monkeypatch.setattr(bench.oracle, "answer", answer)
+    monkeypatch.setattr(bench.oracle.reader, "read_words", read_words)
     for name, start in ((SOURCE, "Program: "), ("black box, 4 pairs", "")):
         seen.clear()
         said = conditions_of(EvalConfig(pairs=(4,)))[name](bench)
-        expected = sum(bench.subject(a).program is not None for a in bench.asked)
-        assert len(seen) == expected == sum(s is not None for s in said) and all(off for _, off in seen)
-        assert all(context.startswith(start) for context, _ in seen)
-    assert all(context.count(" -> ") in (3, 4) for context, _ in seen)
+        told = [a for a in bench.asked if bench.subject(a).program is not None]
+        assert len(told) == sum(s is not None for s in said) and all(off for _, off in seen)
+        assert len(seen) == len({a.index for a in told}) and all(context.startswith(start) for context, _ in seen)
+        contexts = [
+            source_context(bench.subject(a).text) if name == SOURCE else pair_contexts(bench, 4)[a.index] for a in told
+        ]
+        with bench.oracle.reader.base_as_it_is(), torch.no_grad():
+            whole = bench.oracle.answer([a.question.text for a in told], None, contexts=[c or "" for c in contexts])
+        assert [s.text for s in said if s is not None] == [a.text for a in whole]
+    assert all(1 <= context.count(" -> ") <= 4 for context, _ in seen)
     assert not lora.disable_adapters
 
 
 def test_the_asked_input_is_never_among_the_pairs(bench: Bench) -> None:
-    from oracle.evaluation.told import pair_contexts
-
-    for asked, context in zip(bench.asked, pair_contexts(bench, 64), strict=True):
+    contexts = pair_contexts(bench, 64)
+    for asked in bench.asked:
         if asked.question.family == "output":
+            context = contexts[asked.index]
             assert context is not None and f"\n{asked.question.detail} -> " not in "\n" + context
 
 
