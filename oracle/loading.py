@@ -17,7 +17,6 @@ from oracle.symmetry import random_gauge
 from tracr_tasks.errors import InputError
 from zoo.rows import ZooRow
 from zoo.store import Zoo
-from zoo.target import Target
 
 Cost = tuple[int, int, int]
 """Labels, heads and neurons, of which pairs are looked at; then depth and width."""
@@ -56,8 +55,9 @@ class Examples(Sequence[Example]):
 
     def _make(self, i: int) -> Example:
         row, seed = self.rows[i], self.seed + i
-        target = _placed(self.zoo.target(row.id), self.gauge, seed)
-        return example_of(row.id, target, self.zoo.program(row.id), row.regime, self.reader, seed, row.labels)
+        target, program = self.zoo.target(row.id), self.zoo.program(row.id)
+        shown = random_gauge(target.config, target.weights, seed) if self.gauge else None
+        return example_of(row.id, target, program, row.regime, self.reader, seed, row.labels, shown)
 
     def _even_out(self) -> None:
         """Answers about histories are evened out over all targets (`history_questions.prepared`): make them now."""
@@ -178,7 +178,3 @@ def cost_of(neutral: Neutral) -> Cost:
     labels = neutral.W_E.shape[0] + neutral.W_pos.shape[0] + neutral.W_U.shape[1]
     components = sum(len(layer.b_Q) + len(layer.b_in) for layer in neutral.layers)
     return labels + components, len(neutral.layers), neutral.W_E.shape[1]
-
-
-def _placed(target: Target, gauge: bool, seed: int) -> Target:
-    return replace(target, weights=random_gauge(target.config, target.weights, seed)) if gauge else target

@@ -17,6 +17,7 @@ from oracle.questions import Subject
 from oracle.reader import Reader
 from tracr_tasks import format_value, sample_program
 from tracr_tasks.errors import ProgramError
+from tracr_tasks.transformer import Weights
 from zoo.branches import draw_inputs
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
@@ -132,11 +133,16 @@ def example_of(
     reader: Reader,
     seed: int,
     measured: Mapping[str, Any] | None = None,
+    shown: Weights | None = None,
 ) -> Example:
-    """Fold a target's weights and look up the names of its labels; `measured` are those of its row."""
+    """Fold a target's weights and look up the names of its labels; `measured` are those of its row.
+
+    `shown` are weights of the same function in another gauge, to be read in place of its own. What it answers is taken
+    from its own: in another basis float32 keeps 1/3 only to a few digits, and numbers are told by their names.
+    """
     labels = reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     subject = subject_of_target(program, regime, target, seed, measured)
-    return Example(id, fold(target.config, target.weights), labels, subject)
+    return Example(id, fold(target.config, target.weights if shown is None else shown), labels, subject)
 
 
 def relabel(example: Example, rng: random.Random) -> Example:

@@ -28,9 +28,10 @@ def weights_context(n_tokens: int) -> str:
     return f"Weights:{PLACEHOLDER * n_tokens}\n"
 
 
-def source_context(source: str) -> str:
-    """What stands in front of a question about a program whose text is given; RASP programs are nested."""
-    return f"Program: {nested(source)}\n"
+def source_context(source: str, nest: bool = True) -> str:
+    """What stands in front of a question about a program whose text is given; RASP programs are nested, but for a base
+    that has learned with lines."""
+    return f"Program: {nested(source) if nest else source}\n"
 
 
 def from_source(question: str, source: str) -> str:

@@ -1,6 +1,6 @@
 """What an evaluation asks of which targets, without an oracle: no encoder, no reader, no language model.
 
-The targets and their random gauges are those of `oracle.loading.load_examples` under the same split, limit and seed.
+The targets are those of `oracle.loading.load_examples` under the same split, limit and seed.
 The questions are drawn by `oracle.evaluation.bench.questions_about`, as those of `weight-oracle eval` are.
 """
 
@@ -20,7 +20,6 @@ from oracle.history_questions import prepared
 from oracle.oracle import CONFIG_FILE
 from oracle.questions import FAMILIES, FIRST_FAMILIES
 from oracle.subjects import subject_of_target
-from oracle.symmetry import random_gauge
 from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_json, shown
 from zoo.rows import ZooRow
@@ -38,7 +37,7 @@ class Examinee:
     row: ZooRow
     """What the zoo's index says of it."""
     target: Target
-    """In the random gauge in which an oracle would read it; it answers so."""
+    """It answers as itself; an oracle reads it in a random gauge."""
     subject: Subject
 
 
@@ -73,8 +72,7 @@ def at_least_one(name: str, value: object) -> None:
 
 def _examinee(zoo: Zoo, row: ZooRow, seed: int) -> Examinee:
     target = zoo.target(row.id)
-    placed = replace(target, weights=random_gauge(target.config, target.weights, seed))
-    return Examinee(row, placed, subject_of_target(zoo.program(row.id), row.regime, placed, seed, row.labels))
+    return Examinee(row, target, subject_of_target(zoo.program(row.id), row.regime, target, seed, row.labels))
 
 
 def questions_of(examinee: Examinee, n: int, seed: int, families: Sequence[str]) -> list[Question]:

@@ -128,9 +128,9 @@ def _example(bench: Bench, edit: Edit, version: int, index: int) -> Example:
     """A version of an edited target in a random gauge of its own."""
     program, target = ((edit.before, edit.original), (edit.after, edit.edited))[version]
     seed = bench.seed + 2 * index + version
-    placed = replace(target, weights=random_gauge(target.config, target.weights, seed))
+    shown = random_gauge(target.config, target.weights, seed)
     regime = "trained" if isinstance(program, Flowchart) else "compiled"
-    return example_of(edit.id, placed, program, regime, bench.oracle.reader, seed)
+    return example_of(edit.id, target, program, regime, bench.oracle.reader, seed, shown=shown)
 
 
 def _questions(subjects: tuple[Subject, Subject], seed: int) -> list[Question]:

@@ -26,7 +26,8 @@ Pair = tuple[tuple[str, ...], tuple[str, ...]]
 
 def source(bench: Bench) -> list[Said | None]:
     """The program's source: the ceiling. Nothing is told of a target without a program."""
-    return _said(bench, [source_context(e.subject.text) if e.subject.text else None for e in bench.examples], "source")
+    texts, nest = [e.subject.text for e in bench.examples], bench.oracle.reader.nested
+    return _said(bench, [source_context(text, nest) if text else None for text in texts], "source in context")
 
 
 def black_box(n: int) -> Callable[[Bench], list[Said | None]]:
