@@ -41,7 +41,7 @@ REPLACED = ("Gaussian tokens", "zero tokens", "entries shuffled", "architecture 
 
 
 def config_of(zoo: Zoo, folder: Path, **more: Any) -> EvalConfig:
-    options: dict[str, Any] = {"splits": ("train",), "limit": 10, "questions_per_target": 9, "processes": 1}
+    options: dict[str, Any] = {"splits": ("train",), "limit": 8, "questions_per_target": 9, "processes": 1}
     return EvalConfig(zoo.directory, None, folder, **(options | {"pairs": (0, 4), "edits": 2} | more))
 
 
@@ -356,7 +356,7 @@ def test_the_asked_input_is_never_among_the_pairs(bench: Bench) -> None:
 
 
 def test_a_seed_is_a_report(zoo: Zoo, folder: Path) -> None:
-    config = config_of(zoo, folder, limit=4, pairs=(2,), questions_per_target=3)
+    config = config_of(zoo, folder, limit=3, pairs=(2,), questions_per_target=2, edits=1)
     one, other = evaluate(config), evaluate(config)
     assert one == other
     assert [r.question for r in evaluate(replace(config, seed=3)).rows] != [r.question for r in one.rows]

@@ -32,7 +32,7 @@ def program_of(kind: str, seed: int) -> Any:
     return sample_flowchart(seed, every_kind() if kind == "every kind" else FlowchartConfig())
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(KINDS, SEEDS)
 def test_what_follows_from_a_program_is_right_about_it(kind: str, seed: int) -> None:
     subject, rng = subject_of_program(program_of(kind, seed), seed), random.Random(seed)
@@ -51,7 +51,7 @@ def test_every_family_of_a_program_has_a_truth() -> None:
     assert told <= {*ALWAYS, *OF_A_PROGRAM} and not measured & set(OF_A_PROGRAM)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(SEEDS, SEEDS)
 def test_of_another_program_the_other_kind_says_nothing(seed: int, other: int) -> None:
     rasp, chart = (subject_of_program(program_of(kind, s), s) for kind, s in (("rasp", seed), ("flowchart", other)))
@@ -66,7 +66,7 @@ def test_of_another_program_the_other_kind_says_nothing(seed: int, other: int) -
     assert truth_about(ask(rasp, "output", rng), empty) is None
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(SEEDS)
 def test_a_claim_is_read_back(seed: int) -> None:
     subject = subject_of_program(program_of("every kind", seed), seed)
@@ -75,7 +75,7 @@ def test_a_claim_is_read_back(seed: int) -> None:
         assert claim_of(claim.text()) == claim
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(KINDS, SEEDS)
 def test_a_program_is_equivalent_to_its_own_text(kind: str, seed: int) -> None:
     subject = subject_of_program(program_of(kind, seed), seed)
@@ -83,7 +83,7 @@ def test_a_program_is_equivalent_to_its_own_text(kind: str, seed: int) -> None:
     assert found.exact and found.correct and found.agreement == 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_a_mutated_flowchart_is_right_only_if_the_functions_agree(seed: int) -> None:
     """The judge is the flowchart itself, run on one input after the other."""
@@ -101,7 +101,7 @@ def test_a_mutated_flowchart_is_right_only_if_the_functions_agree(seed: int) -> 
     assert found.exact == (canonical(mutant).text() == chart.text() and mutant.text() == chart.text())
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(SEEDS, SEEDS)
 def test_another_program_is_right_only_if_the_functions_agree(seed: int, other: int) -> None:
     one, two = sample_program(seed), sample_program(other)
@@ -110,7 +110,7 @@ def test_another_program_is_right_only_if_the_functions_agree(seed: int, other: 
     assert found.correct == (one.function_hash() == two.function_hash())
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.integers(2, 6), st.integers(1, 6), st.booleans())
 def test_programs_are_compared_on_all_inputs_or_on_many(n_tokens: int, longest: int, full: bool) -> None:
     shortest = longest if full else 1
