@@ -56,7 +56,7 @@ def same_bytes(one: Weights, other: Weights) -> bool:
 # compiled targets
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SEEDS, st.sampled_from([SamplerConfig(), CAUSAL]))
 def test_a_changed_line_is_one_line_of_a_canonical_text(seed: int, config: SamplerConfig) -> None:
     program = sample_program(seed, config)
@@ -113,7 +113,7 @@ def check_compiled(edit: Edit) -> None:
         assert edit.edited.answers(encoded) == [[format_value(value) for value in after.run(values)]]
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(SEEDS)
 def test_a_recompiled_edit_computes_the_changed_program(seed: int) -> None:
     program = sample_program(seed, SHORT)
@@ -129,7 +129,7 @@ def test_a_recompiled_edit_computes_the_changed_program(seed: int) -> None:
         check_compiled(patch)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(SEEDS)
 def test_a_patch_touches_the_weights_of_its_line_alone(seed: int) -> None:
     edit = patched("one", sample_program(seed, SHORT), random.Random(seed))
