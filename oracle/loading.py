@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import overload
 
 from tqdm import tqdm
@@ -22,21 +22,36 @@ Cost = tuple[int, int, int]
 """Labels, heads and neurons, of which pairs are looked at; then depth and width."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A target of a zoo, and the seed of everything random about its example."""
+
+    zoo: Zoo
+    row: ZooRow
+    seed: int
+
+    @property
+    def cost(self) -> Cost:
+        """What the target costs to read, from the index alone."""
+        config = self.zoo.families[self.row.family]
+        sizes = self.row.labels.get("layers") or [(config.n_heads, config.d_head, config.d_mlp)] * config.n_layers
+        labels = config.d_vocab + config.n_ctx + config.d_vocab_out
+        return labels + sum(heads + neurons for heads, _, neurons in sizes), len(sizes), config.d_model
+
+
 class Examples(Sequence[Example]):
-    """Targets of a zoo, each folded and asked what it answers when it is first looked at, and kept from then on.
+    """Targets of zoos, each folded and asked what it answers when it is first looked at, and kept from then on.
 
     Each is read in a random gauge of its own: in float32 a changed basis costs the steep weights of compiled programs
     some precision, and an oracle that never met that would trust what a stranger's basis does not keep.
     """
 
-    def __init__(self, zoo: Zoo, rows: Sequence[ZooRow], reader: Reader, seed: int = 0, gauge: bool = True):
-        self.zoo, self.rows, self.reader, self.seed, self.gauge = zoo, tuple(rows), reader, seed, gauge
+    def __init__(self, entries: Sequence[Entry], reader: Reader, gauge: bool = True):
+        self.entries, self.reader, self.gauge = tuple(entries), reader, gauge
         self._made: dict[int, Example] = {}
-        if any("history" in row.labels for row in self.rows):
-            self._even_out()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.entries)
 
     @overload
     def __getitem__(self, place: int) -> Example: ...
@@ -54,53 +69,22 @@ class Examples(Sequence[Example]):
         return self._made[i]
 
     def _make(self, i: int) -> Example:
-        row, seed = self.rows[i], self.seed + i
-        target, program = self.zoo.target(row.id), self.zoo.program(row.id)
+        zoo, row, seed = self.entries[i].zoo, self.entries[i].row, self.entries[i].seed
+        target, program = zoo.target(row.id), zoo.program(row.id)
         shown = random_gauge(target.config, target.weights, seed) if self.gauge else None
         return example_of(row.id, target, program, row.regime, self.reader, seed, row.labels, shown)
 
-    def _even_out(self) -> None:
-        """Answers about histories are evened out over all targets (`history_questions.prepared`): make them now."""
+    def even_out(self, seed: int) -> None:
+        """Make all now, the answers about histories evened out over them (`history_questions.prepared`)."""
         made = [self._make(i) for i in tqdm(range(len(self)), desc="targets", leave=False, delay=2)]
-        subjects = prepared([example.subject for example in made], self.seed)
+        subjects = prepared([example.subject for example in made], seed)
         self._made = {i: replace(made[i], subject=subject) for i, subject in enumerate(subjects)}
 
-    def cost(self, i: int) -> Cost:
-        """What a target costs to read, from the index alone."""
-        row = self.rows[i]
-        config = self.zoo.families[row.family]
-        sizes = row.labels.get("layers") or [(config.n_heads, config.d_head, config.d_mlp)] * config.n_layers
-        labels = config.d_vocab + config.n_ctx + config.d_vocab_out
-        return labels + sum(heads + neurons for heads, _, neurons in sizes), len(sizes), config.d_model
-
-
-class Joined(Sequence[Example]):
-    """The examples of several zoos, one after the other."""
-
-    def __init__(self, parts: Sequence[Examples]):
-        self.parts = parts
-        self.places = [(part, i) for part in parts for i in range(len(part))]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    @overload
-    def __getitem__(self, place: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Example]: ...
-
-    def __getitem__(self, place: int | slice) -> Example | list[Example]:
-        """An example, or a list of some."""
-        if isinstance(place, slice):
-            return [part[i] for part, i in self.places[place]]
-        part, i = self.places[place]
-        return part[i]
-
-    def cost(self, place: int) -> Cost:
-        """What a target costs to read."""
-        part, i = self.places[place]
-        return part.cost(i)
+    def and_then(self, others: Examples) -> Examples:
+        """These, then others; those that are made already stay so."""
+        both = Examples((*self.entries, *others.entries), self.reader, self.gauge)
+        both._made = self._made | {len(self) + i: example for i, example in others._made.items()}
+        return both
 
 
 def examples_of(
@@ -127,7 +111,10 @@ def examples_of(
         )
     if limit is not None and limit < len(rows):
         rows = random.Random(seed).sample(rows, limit)
-    return Examples(zoo, rows, reader, seed, gauge)
+    found = Examples([Entry(zoo, row, seed + i) for i, row in enumerate(rows)], reader, gauge)
+    if any("history" in row.labels for row in rows):
+        found.even_out(seed)
+    return found
 
 
 def load_examples(
@@ -168,8 +155,8 @@ def batches_of(
 
 def costs_of(examples: Sequence[Example]) -> list[Cost]:
     """What each example costs to read."""
-    if isinstance(examples, Examples | Joined):
-        return [examples.cost(i) for i in range(len(examples))]
+    if isinstance(examples, Examples):
+        return [entry.cost for entry in examples.entries]
     return [cost_of(example.neutral) for example in examples]
 
 

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from oracle import checkpoint
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
 from oracle.learned import save_functions
-from oracle.loading import Joined, examples_of, load_examples
+from oracle.loading import Examples, examples_of, load_examples
 from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
@@ -89,7 +90,7 @@ def train_as_member(config: TrainConfig) -> None:
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
     options: dict[str, Any] = {"limit": config.limit, "seed": config.seed, "regimes": config.regimes}
-    examples = Joined([examples_of(each, oracle.reader, split="train", **options) for each in zoos])
+    examples = reduce(Examples.and_then, [examples_of(each, oracle.reader, split="train", **options) for each in zoos])
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     oracle.facts["families"] = families_learned(examples)
     preflight(oracle, examples[:16])
@@ -97,7 +98,7 @@ def train_as_member(config: TrainConfig) -> None:
     oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, accelerator)
     if accelerator.is_main_process:
         oracle.save_pretrained(config.out)
-        save_functions(config.out, [row for part in examples.parts for row in part.rows], config.start)
+        save_functions(config.out, [entry.row for entry in examples.entries], config.start)
         checkpoint.discard(config.out)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oracle.loading import Examples, Joined, batches_of, cost_of, costs_of, examples_of, load_examples
+from oracle.loading import Examples, batches_of, cost_of, costs_of, examples_of, load_examples
 from oracle.neutral import fold
 from oracle.oracle import WeightOracle
 from oracle.reader import Reader
@@ -30,7 +30,7 @@ def more(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
 
 
 def test_costs_are_known_before_an_example_is_made(zoo: Zoo, more: Zoo, reader: Reader) -> None:
-    joined = Joined([examples_of(each, reader, seed=3) for each in (zoo, more)])
+    joined = examples_of(zoo, reader, seed=3).and_then(examples_of(more, reader, seed=3))
     assert costs_of(joined) == [cost_of(example.neutral) for example in joined]
     assert len(joined) == len(zoo) + len(more)
 
@@ -54,7 +54,7 @@ def test_only_what_is_looked_at_is_made(zoo: Zoo, reader: Reader, monkeypatch: p
 
 def test_an_example_does_not_depend_on_when_it_is_made(zoo: Zoo, more: Zoo, reader: Reader) -> None:
     at_once = [load_examples(each, reader, seed=2) for each in (zoo, more)]
-    joined = Joined([examples_of(each, reader, seed=2) for each in (zoo, more)])
+    joined = examples_of(zoo, reader, seed=2).and_then(examples_of(more, reader, seed=2))
     order = random.Random(0).sample(range(len(joined)), len(joined))
     whole = [example for part in at_once for example in part]
     for i in order:
