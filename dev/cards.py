@@ -83,8 +83,8 @@ def oracle_card(folder: Path, results: Path) -> str:
             f"processes. Options and learning curve: `{CONFIG_FILE}`; the commands of every stage are in dev/LOG.md "
             "of the project.",
             f"- **Confidence** calibrated by `weight-oracle calibrate`, {trust}",
-            f"- **Results**, splits {', '.join(asked['splits'])}, at most {asked['limit']} targets of each, in a random "
-            "gauge of its own, phrasings it has not seen:",
+            f"- **Results**, splits {', '.join(asked['splits'])}, at most {asked['limit']} targets of each, in a "
+            "random gauge of its own, phrasings it has not seen:",
             "",
             (results / "results.md").read_text().strip(),
             "",
