@@ -125,6 +125,7 @@ def graded(zoo: str) -> Scorer:
     opened = Zoo.open(zoo)
 
     async def score(state: TaskState, target: Truth) -> Score:
+        """Grade one answer by running what it is about."""
         about = state.metadata
         row = opened.row(about["target"])
         if row.sha256 != about["sha256"]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracr_tasks.errors import OracleError
 from zoo.files import read_json, shown, write_atomic
-from zoo.rows import ZooRow
 from zoo.store import Zoo
 
 FILE = "functions.json"
@@ -33,12 +32,8 @@ class Contamination:
         )
 
 
-def save_functions(folder: Path, rows: Iterable[ZooRow], start: Path | None = None) -> None:
-    """Write the hashes of the functions of some targets into an oracle's folder, sorted, each once; with those of the
-    oracle that it went on from, if there is one."""
-    hashes = {row.function_hash for row in rows if row.function_hash}
-    if start is not None:
-        hashes |= set(learned_functions(start) or ())
+def save_functions(folder: Path, hashes: Collection[str]) -> None:
+    """Write the hashes of functions into an oracle's folder, sorted."""
     write_atomic(folder / FILE, [json.dumps(sorted(hashes)).encode()])
 
 

@@ -87,6 +87,21 @@ class Examples(Sequence[Example]):
         return both
 
 
+def rows_of(zoo: Zoo, split: str | None, limit: int | None, seed: int, regimes: Sequence[str] = ()) -> list[ZooRow]:
+    """Rows of a zoo (of one split and of some regimes, if named) in its order; a seeded sample of them under a limit.
+
+    Raises:
+        InputError: the split has no targets of these regimes.
+    """
+    rows = [row for row in zoo.rows(split=split) if not regimes or row.regime in regimes]
+    if regimes and not rows:
+        there = sorted({row.regime for row in zoo.rows(split=split)})
+        raise InputError(
+            f"no targets of {', '.join(regimes)} in the zoo's split '{split}', which has {', '.join(there)}"
+        )
+    return random.Random(seed).sample(rows, limit) if limit is not None and limit < len(rows) else rows
+
+
 def examples_of(
     zoo: Zoo,
     reader: Reader,
@@ -103,14 +118,7 @@ def examples_of(
     Raises:
         InputError: the split has no targets of these regimes.
     """
-    rows = [row for row in zoo.rows(split=split) if not regimes or row.regime in regimes]
-    if regimes and not rows:
-        there = sorted({row.regime for row in zoo.rows(split=split)})
-        raise InputError(
-            f"no targets of {', '.join(regimes)} in the zoo's split '{split}', which has {', '.join(there)}"
-        )
-    if limit is not None and limit < len(rows):
-        rows = random.Random(seed).sample(rows, limit)
+    rows = rows_of(zoo, split, limit, seed, regimes)
     found = Examples([Entry(zoo, row, seed + i) for i, row in enumerate(rows)], reader, gauge)
     if any("history" in row.labels for row in rows):
         found.even_out(seed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
 from oracle.decompiler import Decompiler
 from oracle.encoder import WeightEncoder
+from oracle.learned import learned_functions, save_functions
 from oracle.neutral import Neutral, fold, positions_of
 from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Inject, Prefix, Reader
@@ -39,6 +40,8 @@ from zoo.target import Target
 
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
+MAX_CONFIG_BYTES = 1 << 24
+"""Of oracle_config.json, which holds the history of the training."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
 
 
@@ -77,9 +80,16 @@ class WeightOracle:
     """Encoder and reader; `facts` is what oracle_config.json says."""
 
     def __init__(
-        self, encoder: WeightEncoder, reader: Reader, facts: dict[str, Any], calibrator: Calibrator | None = None
+        self,
+        encoder: WeightEncoder,
+        reader: Reader,
+        facts: dict[str, Any],
+        calibrator: Calibrator | None = None,
+        functions: Collection[str] | None = None,
     ):
         self.encoder, self.reader, self.facts, self.calibrator = encoder, reader, facts, calibrator
+        self.functions = functions
+        """Hashes of the functions that encoder and adapter have learned from, if that is known."""
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -176,6 +186,8 @@ class WeightOracle:
         write_atomic(path / ENCODER_FILE, [save(weights)])
         if self.calibrator is not None:
             self.calibrator.save(path)
+        if self.functions is not None:
+            save_functions(path, self.functions)
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
 
 
@@ -258,15 +270,28 @@ def _version() -> str:
     return version("weight-oracle")
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What an oracle's configuration says, its weights unread.
+
+    Raises:
+        OracleError: no such file, or it lacks what every oracle's has.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise OracleError(
+            f"{folder}: no {CONFIG_FILE}; expected an oracle's folder, as `weight-oracle train` writes it"
+        )
+    facts: dict[str, Any] = read_json(path, MAX_CONFIG_BYTES, OracleError)
+    if missing := [key for key in ("base", "base_sha256", "d_llm", "encoder") if key not in facts]:
+        raise OracleError(f"{path}: no field {missing[0]}; expected what `weight-oracle train` writes")
+    return facts
+
+
 def _load(path: Path, trainable: bool) -> WeightOracle:
     """Read an oracle's folder, each part checked against what the configuration says."""
     from peft import PeftModel
 
-    if not (path / CONFIG_FILE).is_file():
-        raise OracleError(f"{path}: no {CONFIG_FILE}; expected an oracle's folder, as `weight-oracle train` writes it")
-    facts = read_json(path / CONFIG_FILE, 1 << 20, OracleError)
-    if missing := [key for key in ("base", "base_sha256", "d_llm", "encoder") if key not in facts]:
-        raise OracleError(f"{path / CONFIG_FILE}: no field {missing[0]}; expected what `weight-oracle train` writes")
+    facts = read_facts(path)
     if facts.get("template") != template.TEMPLATE or facts.get("placeholder") != template.PLACEHOLDER:
         raise OracleError(f"{path / CONFIG_FILE}: template {facts.get('template')!r}, expected {template.TEMPLATE!r}")
     folder = base_folder(facts["base"])
@@ -281,7 +306,8 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
         raise OracleError(f"{path / CONFIG_FILE}: inject {shown(inject)}, expected embed or layer1")
     ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
     reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
-    return WeightOracle(_load_encoder(path / ENCODER_FILE, facts), reader, facts, Calibrator.load(path))
+    encoder = _load_encoder(path / ENCODER_FILE, facts)
+    return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path))
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:

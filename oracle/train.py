@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from oracle import checkpoint
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
-from oracle.learned import save_functions
 from oracle.loading import Examples, examples_of, load_examples
 from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
@@ -93,12 +92,13 @@ def train_as_member(config: TrainConfig) -> None:
     examples = reduce(Examples.and_then, [examples_of(each, oracle.reader, split="train", **options) for each in zoos])
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     oracle.facts["families"] = families_learned(examples)
+    learned = {entry.row.function_hash for entry in examples.entries} - {""}
+    oracle.functions = learned.union(oracle.functions or ())
     preflight(oracle, examples[:16])
     torch.set_num_threads(config.threads)
     oracle.facts["history"] = fit(oracle, examples, watched or examples[:N_WATCHED], config, accelerator)
     if accelerator.is_main_process:
         oracle.save_pretrained(config.out)
-        save_functions(config.out, [entry.row for entry in examples.entries], config.start)
         checkpoint.discard(config.out)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -6,7 +6,6 @@ The questions are drawn by `oracle.evaluation.bench.questions_about`, as those o
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,17 +16,15 @@ from oracle.bases import ASSETS
 from oracle.evaluation.bench import questions_about
 from oracle.facts import Question, Subject
 from oracle.history_questions import prepared
-from oracle.oracle import CONFIG_FILE
+from oracle.loading import rows_of
+from oracle.oracle import CONFIG_FILE, read_facts
 from oracle.questions import FAMILIES, FIRST_FAMILIES
 from oracle.subjects import subject_of_target
 from tracr_tasks.errors import InputError, OracleError
-from zoo.files import read_json, shown
+from zoo.files import shown
 from zoo.rows import ZooRow
 from zoo.store import Zoo
 from zoo.target import Target
-
-MAX_CONFIG_BYTES = 1 << 24
-"""Of an oracle's oracle_config.json, which holds the history of its training."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,10 @@ def load_examinees(zoo: Zoo, *, split: str, limit: int, seed: int = 0) -> list[E
         InputError: a limit under 1, or no targets in the split.
     """
     at_least_one("limit", limit)
-    rows = zoo.rows(split=split)
+    rows = rows_of(zoo, split, limit, seed)
     if not rows:
         there = ", ".join(sorted({row.split for row in zoo})) or "none"
         raise InputError(f"{shown(zoo.directory, 300)}: no targets in the split '{shown(split)}', expected {there}")
-    if limit < len(rows):
-        rows = random.Random(seed).sample(rows, limit)
     bar = tqdm(rows, desc=f"{split} targets", leave=False, disable=True if len(rows) < 500 else None)
     found = [_examinee(zoo, row, seed + i) for i, row in enumerate(bar)]
     told = prepared([each.subject for each in found], seed)
@@ -92,8 +87,7 @@ def families_of_oracle(folder: Path | None = None) -> tuple[str, ...]:
         OracleError: no such configuration, or one that names no families that there are.
     """
     path = (ASSETS / "oracle" if folder is None else folder) / CONFIG_FILE
-    facts = read_json(path, MAX_CONFIG_BYTES, OracleError)
-    families = facts.get("families", FIRST_FAMILIES) if isinstance(facts, dict) else ()
+    families = read_facts(path.parent).get("families", FIRST_FAMILIES)
     if not families or not set(families) <= set(FAMILIES):
         raise OracleError(f"{shown(path, 300)}: families = {shown(families)}, expected some of {', '.join(FAMILIES)}")
     return tuple(families)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from oracle.evaluation.conditions import OWN
-from oracle.evaluation.folder import ANSWERS, RESULTS
+from oracle.evaluation.folder import RESULTS
 from oracle.evaluation.report import GIVEN_AWAY
-from oracle.evaluation.rows import Row, read_rows
+from oracle.evaluation.rows import ANSWERS, Row, read_rows
 from oracle.evaluation.tables import NAMES
 from oracle.statistics import clustered_mean, holm, paired_p
 from tracr_tasks.errors import InputError

@@ -46,6 +46,7 @@ def _changes_by_rule(chart: Flowchart) -> list[list[Change]]:
     """The changes of each question's and each branch's rule."""
 
     def go(node: Tree, around: Around, path: Sequence[str]) -> Iterator[list[Change]]:
+        """Those of a part of the tree, which lies behind some questions."""
         if isinstance(node, str):
             where = f" where {' and '.join(path)}" if path else ""
             yield [(f"{node} -> {other}{where}", around(other)) for other in chart.answers if other != node]

@@ -12,33 +12,36 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oracle import grade
-from oracle.bases import base_folder, fingerprint
+from oracle.bases import ASSETS, base_folder, fingerprint
+from oracle.calibration import FILE as CALIBRATOR
 from oracle.config import EvalConfig, to_json
+from oracle.decompiler import CONFIG_FILE as DECODER_CONFIG
+from oracle.decompiler import WEIGHTS_FILE as DECODER_WEIGHTS
 from oracle.evaluation.figures import draw
 from oracle.evaluation.page import page
 from oracle.evaluation.report import Report
-from oracle.evaluation.rows import Row, read_rows, write_rows
-from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
+from oracle.evaluation.rows import ANSWERS, Row, read_rows, write_rows
+from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE, read_facts
 from oracle.statistics import Interval
 from tracr_tasks.errors import InputError
 from zoo.files import read_json, shown, write_atomic
 from zoo.store import Zoo
 
-IDENTITY, RESULTS, ANSWERS, TABLES = "evaluation.json", "results.json", "answers.parquet", "results.md"
+IDENTITY, RESULTS, TABLES, PAGE = "evaluation.json", "results.json", "results.md", "report.html"
 MAX_JSON = 1 << 24
 Found = TypeVar("Found")
-PAGE = "report.html"
 PARTS = "parts"
 """Folder of the answers of each condition and of the other findings, while the report is not finished and after."""
 ELSEWHERE = ("zoo", "oracle", "out", "compare", "decoder", "references", "threads", "processes")
-"""Options that say where something lies and not what is asked."""
+"""Options that say where something lies, whose contents are hashed, and not what is asked."""
 
 
 def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
     """What a report is of: two evaluations with the same identity have the same answers.
 
     Raises:
-        OracleError: a base that is not there.
+        OracleError: an oracle or a base that is not there.
+        ZooError: references that are no zoo.
     """
     options = {key: value for key, value in to_json(config).items() if key not in ELSEWHERE}
     return {
@@ -46,18 +49,25 @@ def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
         "grader": grade.VERSION,
         "oracle": hash_of(oracle),
         "zoo": zoo.content_hash(),
+        "references": None if config.references is None else Zoo.open(config.references).content_hash(),
+        "decoder": _sha256(config.decoder or ASSETS / "decoder", (DECODER_CONFIG, DECODER_WEIGHTS)),
         "options": options,
     }
 
 
 def hash_of(oracle: Path) -> str:
     """sha256 of what an oracle answers by: adapter, encoder, confidence and base."""
+    base = fingerprint(base_folder(read_facts(oracle)["base"]))
+    own = _sha256(oracle, (CONFIG_FILE, ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors", CALIBRATOR))
+    return hashlib.sha256(f"{own} {base}".encode()).hexdigest()
+
+
+def _sha256(folder: Path, names: Sequence[str]) -> str:
+    """Of some files of a folder; one that is missing counts as that."""
     found = hashlib.sha256()
-    for name in (CONFIG_FILE, ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors", "calibrator.json"):
-        path = oracle / name
+    for name in names:
+        path = folder / name
         found.update(path.read_bytes() if path.is_file() else b"none")
-    base = read_json(oracle / CONFIG_FILE, 1 << 20)["base"]
-    found.update(fingerprint(base_folder(base)).encode())
     return found.hexdigest()
 
 

@@ -31,6 +31,8 @@ ENOUGH = 8
 """Questions with the same words in them, from which the usual answer to these very words is taken."""
 MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")
 """Tensors of a layer whose statistics are compared."""
+Seen = dict[tuple[str, ...], Counter[tuple[int, str]]]
+"""Kind and family, or kind, family and detail -> how often a reference (its place) has a right answer."""
 ALL_FAMILIES = 1_000
 """More questions than there are families."""
 
@@ -38,21 +40,26 @@ ALL_FAMILIES = 1_000
 def majority(bench: Bench) -> list[Said | None]:
     """The most frequent right answer to such questions: with the same input, token or operation in them if there are
     `ENOUGH`, else of the same family."""
-    seen: dict[tuple[str, ...], Counter[tuple[str, str]]] = {}
-    for example in bench.references:
+    seen: Seen = {}
+    for place, example in enumerate(bench.references):
         for q in questions_about(example.subject, ALL_FAMILIES, bench.seed, bench.oracle.families, example.id):
             for key in ((example.subject.kind, q.family), (example.subject.kind, q.family, q.detail)):
-                seen.setdefault(key, Counter())[example.id, q.truth] += 1
-    return [_usual(seen, bench.examples[a.index], a.question.family, a.question.detail) for a in bench.asked]
+                seen.setdefault(key, Counter())[place, q.truth] += 1
+    own = own_places(bench)
+    return [_usual(seen, bench.subject(a).kind, a.question, own[a.index]) for a in bench.asked]
 
 
-def _usual(
-    seen: dict[tuple[str, ...], Counter[tuple[str, str]]], example: Example, family: str, detail: str
-) -> Said | None:
-    for key in ((example.subject.kind, family, detail), (example.subject.kind, family)):
+def own_places(bench: Bench) -> list[int | None]:
+    """The place of each target among the references, if it is one of them."""
+    places = {id(example): place for place, example in enumerate(bench.references)}
+    return [places.get(id(example)) for example in bench.examples]
+
+
+def _usual(seen: Seen, kind: str, question: Question, own: int | None) -> Said | None:
+    for key in ((kind, question.family, question.detail), (kind, question.family)):
         counts: Counter[str] = Counter()
         for (owner, truth), n in seen.get(key, Counter()).items():
-            if owner != example.id:
+            if owner != own:
                 counts[truth] += n
         if counts and (len(key) == 2 or counts.total() >= ENOUGH):
             return Said(max(sorted(counts), key=lambda truth: counts[truth]))
@@ -133,10 +140,9 @@ def _said_of_nearest(
     """Right answers about the nearest reference, features at unit variance; a target is not its own neighbour."""
     scale = others.std(0, correction=0).clamp_min(1e-6)
     distance = torch.cdist(own / scale, others / scale)
-    ids = {id: place for place, id in enumerate(e.id for e in bench.references)}
-    for i, example in enumerate(bench.examples):
-        if example.id in ids:
-            distance[i, ids[example.id]] = torch.inf
+    for i, place in enumerate(own_places(bench)):
+        if place is not None:
+            distance[i, place] = torch.inf
     closest = distance.argmin(1).tolist()
     return [Said(truth_about(a.question, bench.references[closest[a.index]].subject) or "") for a in bench.asked]
 

@@ -12,6 +12,7 @@ import numpy as np
 from oracle.evaluation.conditions import OWN
 from oracle.evaluation.report import GIVEN_AWAY, Report
 from oracle.evaluation.rows import Row
+from oracle.evaluation.tables import BROKEN_DOWN
 from oracle.evaluation.trust import abstention, risk_coverage
 from oracle.statistics import clustered_mean
 
@@ -21,8 +22,6 @@ MEASURES = {
     "has the form asked for": lambda r: r.parsed,
     "agreement": lambda r: r.agreement,
 }
-GROUPS = ("split", "part", "regime", "size", "n_layers", "d_model")
-"""Fields by which answers from own weights are broken down."""
 
 
 def results_of(report: Report) -> dict[str, Any]:
@@ -70,7 +69,7 @@ def _cells(report: Report, kind: str, condition: str) -> Iterator[dict[str, Any]
 
 def _groups(report: Report) -> Iterator[dict[str, Any]]:
     """Answers from own weights by what their targets are like."""
-    for field in GROUPS:
+    for field in BROKEN_DOWN:
         for kind in report.kinds:
             rows = report.chosen(OWN, kind)
             for value in sorted({getattr(r, field) for r in rows}):

@@ -21,7 +21,7 @@ def tables_of(report: Report) -> str:
     """results.md."""
     parts = ["# Evaluation", _head(report), "## By question", by_question(report)]
     parts += ["## Controls", by_condition(report)]
-    for field, title in (("split", "split"), ("part", "part of the zoo"), ("size", "operations or conditions")):
+    for field, title in BROKEN_DOWN.items():
         if len({getattr(r, field) for r in report.chosen(OWN) if r.kind != "none"}) > 1:
             parts += [f"## By {title}", by_group(report, field)]
     if report.follows:
@@ -45,6 +45,15 @@ def _head(report: Report) -> str:
     )
 
 
+BROKEN_DOWN = {
+    "split": "split",
+    "part": "part of the zoo",
+    "regime": "regime",
+    "size": "operations or conditions",
+    "n_layers": "number of layers",
+    "d_model": "width",
+}
+"""Fields of rows by which answers from own weights are broken down."""
 _TOLD = ("targets", "oracle", "zoo", "grader", "version")
 
 

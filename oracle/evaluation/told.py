@@ -59,7 +59,8 @@ def pairs_of(subject: Subject, target: Target, n: int, seed: int) -> list[Pair]:
     None of a target without a program."""
     if subject.program is None or not n:
         return []
-    drawn = even_inputs(subject.program, 4 * n, np.random.default_rng(seed))
+    full = "history" in subject.labels  # it has learned from inputs of full length alone
+    drawn = even_inputs(subject.program, 4 * n, np.random.default_rng(seed), full)
     inputs = list(dict.fromkeys(drawn))[:n]
     return list(zip(inputs, map(tuple, target.answers(target.encode(inputs))), strict=True))
 

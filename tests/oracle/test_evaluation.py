@@ -20,6 +20,7 @@ from oracle.evaluation import parts as parts_module
 from oracle.evaluation.bench import Bench, Said, bench_of, donors, questions_about
 from oracle.evaluation.compare import compared
 from oracle.evaluation.conditions import FAMILIAR, FEW, GAUGE, NOTHING, OWN, SOURCE, SWAPPED, conditions_of
+from oracle.evaluation.known import own_places
 from oracle.evaluation.localisation import as_compiled, cases_of, localisation
 from oracle.evaluation.parts import answered
 from oracle.evaluation.rows import read_rows, regraded
@@ -154,6 +155,34 @@ def test_questions_depend_on_the_target_alone(bench: Bench) -> None:
         assert few[0] == many[0] and few[0].family == "program" and len({q.family for q in many}) == len(many)
         asked = [a.question for a in bench.asked if bench.examples[a.index] is example]
         assert {q.text for q in few} <= {q.text for q in many} and set(asked) <= set(many)
+
+
+def test_some_regimes_alone_can_be_tested_on(folder: Path, zoo: Zoo) -> None:
+    config = config_of(zoo, folder, controls="few", limit=8, questions_per_target=2, regimes=("trained",))
+    assert {row.target.split("-")[0] for row in evaluate(config).rows} == {"trained"}
+    with pytest.raises(
+        InputError, match="no targets of seeded in the zoo's split 'train', which has compiled, trained"
+    ):
+        evaluate(replace(config, regimes=("seeded",)))
+
+
+def test_what_the_controls_know_is_a_part_of_what_a_report_is_of(
+    zoo: Zoo, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(zoo, folder, controls="few", limit=2, questions_per_target=1, out=tmp_path / "report")
+    evaluate(config)
+    with pytest.raises(InputError, match="with references = None"):
+        evaluate(replace(config, references=zoo.directory))
+    with pytest.raises(InputError, match="with decoder = "):
+        evaluate(replace(config, decoder=tmp_path))
+    with pytest.raises(OracleError, match=r"no oracle_config\.json"):
+        evaluate(replace(config, oracle=tmp_path))
+
+
+def test_a_reference_of_the_same_name_in_another_zoo_is_another_target(bench: Bench) -> None:
+    others = tuple(replace(example) for example in bench.examples)
+    assert own_places(bench) == list(range(len(bench.examples)))
+    assert own_places(replace(bench, references=others)) == [None] * len(others)
 
 
 class Blind(WeightOracle):

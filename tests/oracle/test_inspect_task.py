@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import random
@@ -22,6 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.bases import ASSETS
 from oracle.chat.exam import Examinee, families_of_oracle, load_examinees, questions_of
 from oracle.chat.pairs import input_tokens, random_pairs
 from oracle.chat.primer import FLOWCHART_EXAMPLE, FLOWCHARTS, FORMS, PRIMER, RASP, RASP_EXAMPLE
@@ -31,7 +33,7 @@ from oracle.evaluation.bench import Bench, Said, bench_of, graded
 from oracle.evaluation.rows import ANSWERS, Row, read_rows
 from oracle.facts import Question
 from oracle.loading import load_examples
-from oracle.oracle import CONFIG_FILE, WeightOracle
+from oracle.oracle import CONFIG_FILE, WeightOracle, read_facts
 from oracle.questions import FAMILIES, FIRST_FAMILIES, OPERATIONS
 from tests.oracle.targets import random_encoder, tiny_reader
 from tracr_tasks.arguments import READERS
@@ -103,9 +105,10 @@ def test_targets_and_questions_are_those_of_the_evaluation(
 
 def test_families_are_those_of_the_oracle_that_is_named(tmp_path: Path) -> None:
     assert families_of_oracle() == WeightOracle.from_pretrained().families
-    (tmp_path / CONFIG_FILE).write_text('{"families": ["program", "rule"]}')
+    facts = read_facts(ASSETS / "oracle")
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(facts | {"families": ["program", "rule"]}))
     assert families_of_oracle(tmp_path) == ("program", "rule")
-    (tmp_path / CONFIG_FILE).write_text('{"families": ["program", "weather"]}')
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(facts | {"families": ["program", "weather"]}))
     with pytest.raises(OracleError, match="weather"):
         families_of_oracle(tmp_path)
 
