@@ -14,7 +14,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -64,6 +64,9 @@ class BenchConfig:
     """Training targets, a seeded sample of split train of each zoo."""
     flowcharts: int | None = None
     """Train on at most so many flowcharts of a zoo."""
+    chart_batches: float | None = None
+    """Share of the steps that see flowcharts alone, the others seeing none; as they come if not given. A step of
+    compiled programs costs ten times as much."""
     steps: int = 3_000
     """Training steps."""
     minutes: float | None = None
@@ -179,7 +182,7 @@ def train(
     """Train on the split train; every evaluation's step, seconds a step and results, which `keep` is given too."""
     optimizers = Optimizers(model, config.lr, config.muon_lr, weight_decay=0.05)
     rng = random.Random(config.seed)
-    batches = batches_of(splits["train"], config.batch, rng)
+    batches = batches_to_learn(splits["train"], config, rng)
     tested = by_kind(splits | {"train": splits["train"][: config.eval_train]})
     history, seconds, last, start = list[dict[str, Any]](), 0.0, 0, time.monotonic()
     budget = budget_left(config.minutes or 0.0, None if config.minutes else config.steps)
@@ -203,6 +206,16 @@ def train(
             keep(history)
             seconds, last = 0.0, step + 1
     return history
+
+
+def batches_to_learn(examples: Sequence[Example], config: BenchConfig, rng: random.Random) -> Iterator[list[Example]]:
+    """Endless batches: any, or a share of flowcharts alone among those of other targets."""
+    if config.chart_batches is None:
+        yield from batches_of(examples, config.batch, rng)
+    charts = batches_of([e for e in examples if e.subject.kind == "flowchart"], config.batch, rng)
+    others = batches_of([e for e in examples if e.subject.kind != "flowchart"], config.batch, rng)
+    while True:
+        yield next(charts if rng.random() < (config.chart_batches or 0.0) else others)
 
 
 def new_model(config: BenchConfig) -> WeightDecoder:
