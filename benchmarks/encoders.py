@@ -125,7 +125,7 @@ def example(zoo: Zoo, id: str, codec: TextCodec, gauge_seed: int | None) -> Exam
     labels = codec.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     text = NO_PROGRAM if program is None else program.text()
     subject = Subject(row.kind, row.regime, text, program, inputs=(), outputs=())
-    return Example(id, fold(target.config, weights), labels, subject)
+    return Example(id, fold(target.config, weights), labels, labels, subject)
 
 
 def collated(examples: Sequence[Example], device: str) -> WeightBatch:

@@ -10,7 +10,7 @@ import torch
 from oracle.bases import ASSETS
 from oracle.calibration import Calibrator, fitted, signs_of
 from oracle.config import CalibrateConfig
-from oracle.evaluation.bench import Asked, answers, encoded
+from oracle.evaluation.bench import Asked, answers, looked_at
 from oracle.grade import grade
 from oracle.loading import load_examples
 from oracle.oracle import WeightOracle
@@ -36,19 +36,19 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
         if question.family != "regime"  # its target's shape gives it away
     ]
     asked.sort(key=lambda each: each.question.family)
-    tokens, clusters = encoded(oracle, examples), [examples[each.index].id for each in asked]
-    said = answers(oracle, asked, tokens, "answers", config.samples)
+    shown, clusters = looked_at(oracle, examples), [examples[each.index].id for each in asked]
+    said = answers(oracle, asked, shown, "answers", config.samples)
     right = np.array(
         [
             grade(each.question, answer.text, examples[each.index].subject, zoo.target(target)).correct
             for each, answer, target in zip(asked, said, clusters, strict=True)
         ]
     )
-    plain = fitted(np.stack([signs_of(each.text, each.log_probs) for each in said]), right, clusters)
+    plain = fitted(np.stack([signs_of(a.text, a.log_probs, draft=a.draft) for a in said]), right, clusters)
     sampled = None
     if config.samples:
-        signs = [signs_of(each.text, each.log_probs, each.agreement) for each in said]
+        signs = [signs_of(a.text, a.log_probs, a.agreement, a.draft) for a in said]
         sampled = fitted(np.stack(signs), right, clusters)
-    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash())
+    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash(), oracle.drafter is not None)
     found.save(folder)
     return found

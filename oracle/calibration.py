@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from oracle.decoder import Written
 from oracle.read_outs import auroc
 from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_json, shown, write_atomic
@@ -25,6 +26,8 @@ FILE = "calibrator.json"
 FORMS = ("program", "yes or no", "words")
 SIGNS = ("one", "sum", "mean", "least")
 """Of an answer's log-probabilities, in nats; `one` is 1."""
+DRAFT = "draft"
+"""One sign more, where the reader was shown a draft: the log-probability of its text, in nats."""
 AGREEMENT = "agreement"
 """One sign more, where samples were drawn: the share of them that is the answer word for word."""
 FLOOR = -20.0
@@ -32,6 +35,7 @@ FLOOR = -20.0
 LEAST = 50
 """Answers that a fit needs."""
 N_BINS = 10
+NO_DRAFT = Written("", FLOOR)
 SURE = 0.5
 """Confidence under which an oracle abstains: its answer is then more likely wrong than right."""
 
@@ -43,10 +47,13 @@ def form_of(text: str) -> str:
     return "program" if " = " in text or " then " in text else "words"
 
 
-def signs_of(text: str, log_probs: Sequence[float], agreement: float | None = None) -> Float[np.ndarray, " sign"]:
+def signs_of(
+    text: str, log_probs: Sequence[float], agreement: float | None = None, draft: Written | None = None
+) -> Float[np.ndarray, " sign"]:
     """What the confidence in an answer is taken from: zero but for the signs of its form."""
     values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
     signs = [1.0, max(FLOOR, values.sum()), values.mean(), values.min()]
+    signs += [] if draft is None else [max(FLOOR, draft.log_prob)]
     signs += [] if agreement is None else [agreement]
     out = np.zeros((len(FORMS), len(signs)))
     out[FORMS.index(form_of(text))] = signs
@@ -135,12 +142,18 @@ class Calibrator:
     """Answers that it was fitted to."""
     zoo: str
     """Hash of the zoo whose targets they were about."""
+    drafted: bool = False
+    """Whether it takes the log-probability of the draft into account."""
 
-    def __call__(self, text: str, log_probs: Sequence[float], agreement: float | None = None) -> float:
-        """The confidence in an answer, between 0 and 1."""
+    def __call__(
+        self, text: str, log_probs: Sequence[float], agreement: float | None = None, draft: Written | None = None
+    ) -> float:
+        """The confidence in an answer, between 0 and 1. Where a draft is missing that counts, it is as unlikely as can
+        be."""
+        told = (draft or NO_DRAFT) if self.drafted else None
         if agreement is None or self.sampled is None:
-            return self.plain(signs_of(text, log_probs))
-        return self.sampled(signs_of(text, log_probs, agreement))
+            return self.plain(signs_of(text, log_probs, draft=told))
+        return self.sampled(signs_of(text, log_probs, agreement, told))
 
     def save(self, folder: Path) -> None:
         """Write calibrator.json into an oracle's folder."""
@@ -157,10 +170,11 @@ class Calibrator:
             return None
         told: dict[str, Any] = read_json(folder / FILE, 1 << 16, OracleError)
         try:
-            if set(told) != {field.name for field in fields(cls)}:
+            if set(told) | {"drafted"} != {field.name for field in fields(cls)}:
                 raise ValueError("not what `weight-oracle calibrate` writes")
-            plain = Fit.of_json(told["plain"], len(SIGNS))
-            sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], len(SIGNS) + 1)
+            n_signs = len(SIGNS) + bool(told.get("drafted"))
+            plain = Fit.of_json(told["plain"], n_signs)
+            sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], n_signs + 1)
         except ValueError as problem:
             raise OracleError(f"{shown(folder / FILE, 300)}: {problem}") from None
         return cls(**told | {"plain": plain, "sampled": sampled})

@@ -115,6 +115,11 @@ class TrainConfig:
     "none" for a new encoder."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The weight encoder, where it is a new one."""
+    drafts: bool = True
+    """Show the reader the program that this decoder writes, beside the weight tokens."""
+    in_part: float = 0.1
+    """With drafts: share of targets whose draft is left out, and share whose weight tokens are. This trains the
+    controls that show the one without the other."""
     frozen: float = 0.3
     """Share of the budget in which the adapter alone learns; the encoder as well after that. 0 with a new encoder."""
     inject: Literal["embed", "layer1"] = "embed"

@@ -87,6 +87,10 @@ class TextCodec:
             found.append(piece)
         return assignments("".join(parts))
 
+    def knows(self, text: str) -> bool:
+        """Whether a text is of characters that have pieces: printable ASCII and line breaks."""
+        return all(character in self.index for character in text.replace(" ", ""))
+
     def _cut(self, text: str) -> Iterator[str]:
         """Pieces and single spaces; what is no piece as a whole falls into characters."""
         for match in PIECE.findall(text):

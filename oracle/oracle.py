@@ -1,7 +1,8 @@
 """The oracle: encoder and reader together. Ask it about a target; save it; load it.
 
 An oracle's folder holds `oracle_config.json`, `encoder.safetensors` and a plain PEFT adapter in `adapter/`; the base
-model is named in the configuration with the sha256 of its weights, which is checked at load.
+model is named in the configuration with the sha256 of its weights, which is checked at load. An oracle that shows its
+reader drafts has in `decoder/` the small decoder that writes them.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
-from oracle.decompiler import Decompiler
+from oracle.decoder import TextCodec, Written
+from oracle.decompiler import MAX_PARAMETERS as MAX_DRAFTED
+from oracle.decompiler import Decompiler, read_batch
 from oracle.encoder import WeightEncoder
+from oracle.evidence import Evidence, drafts_of, tokens_of
 from oracle.learned import learned_functions, save_functions
 from oracle.neutral import Neutral, fold, positions_of
 from oracle.questions import FIRST_FAMILIES
@@ -42,7 +46,9 @@ MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
 MAX_CONFIG_BYTES = 1 << 24
 """Of oracle_config.json, which holds the history of the training."""
-CONFIG_FILE, ENCODER_FILE, ADAPTER = "oracle_config.json", "encoder.safetensors", "adapter"
+CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", "decoder"
+LONGEST_DRAFT = 140
+"""Pieces of the longest draft."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ class Answer:
     very words."""
     log_probs: tuple[float, ...]
     """Of its tokens, the end token included, in nats."""
+    draft: Written | None = None
+    """The program that the reader was shown beside the weight tokens, if it was: written by a small decoder from the
+    same weights."""
     samples: tuple[str, ...] = ()
     """Answers drawn from the reader's own distribution, if any were asked for."""
 
@@ -77,7 +86,8 @@ class Answer:
 
 
 class WeightOracle:
-    """Encoder and reader; `facts` is what oracle_config.json says."""
+    """Encoder and reader; `facts` is what oracle_config.json says. With a `drafter`, a small decoder, the reader is
+    shown the program that this writes from the same weights, beside the weight tokens."""
 
     def __init__(
         self,
@@ -86,10 +96,12 @@ class WeightOracle:
         facts: dict[str, Any],
         calibrator: Calibrator | None = None,
         functions: Collection[str] | None = None,
+        drafter: Decompiler | None = None,
     ):
         self.encoder, self.reader, self.facts, self.calibrator = encoder, reader, facts, calibrator
         self.functions = functions
         """Hashes of the functions that encoder and adapter have learned from, if that is known."""
+        self.drafter = drafter
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -111,6 +123,8 @@ class WeightOracle:
         """Move encoder and reader to a device; returns itself."""
         self.encoder.to(device)
         self.reader.model.to(device)
+        if self.drafter is not None:
+            self.drafter.decoder.to(device)
         return self
 
     def read(self, targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> Float[Tensor, "batch n_tokens d_llm"]:
@@ -136,6 +150,37 @@ class WeightOracle:
         labels = self.reader.label_ids(target.vocab.input, positions_of(target.config), target.vocab.output)
         return self.read([fold(target.config, target.weights)], [labels])
 
+    @torch.no_grad()
+    def drafts(self, examples: Sequence[Example]) -> list[Written | None]:
+        """What the drafter writes about each target; None without one, and of targets that it cannot read."""
+        found = list[Written | None]([None] * len(examples))
+        if self.drafter is None:
+            return found
+        batch = collate([e.neutral for e in examples], [e.pieces for e in examples]).to(self.reader.device)
+        return [*self.drafter.decoder.write(batch, LONGEST_DRAFT)]
+
+    def look(self, examples: Sequence[Example]) -> list[Evidence]:
+        """All that the reader is shown of targets."""
+        pairs = zip(self.encode(examples), self.drafts(examples), strict=True)
+        return [Evidence(tokens, draft) for tokens, draft in pairs]
+
+    def look_at(self, target: Target) -> Evidence:
+        """All that the reader is shown of one target; the target is never run.
+
+        Raises:
+            InputError: the target is larger than the oracle reads.
+        """
+        tokens, draft = self.encode_target(target)[0], None
+        if self.drafter is not None and can_be_drafted(self.drafter.decoder.codec, target):
+            with torch.no_grad():
+                batch = read_batch(self.drafter.decoder.codec, [target]).to(self.reader.device)
+                (draft,) = self.drafter.decoder.write(batch, LONGEST_DRAFT)
+        return Evidence(tokens, draft)
+
+    def prefix(self, evidence: Sequence[Evidence]) -> Prefix:
+        """What the reader makes of what it is shown, a row a target."""
+        return self.reader.read(tokens_of(evidence), drafts_of(evidence))
+
     def ask(self, target: Target, questions: str | Sequence[str], samples: int = 0, seed: int = 0) -> list[Answer]:
         """Answers to one question or several about a target, from its weights alone; one answer a question.
 
@@ -144,8 +189,9 @@ class WeightOracle:
         """
         asked = [questions] if isinstance(questions, str) else list(questions)
         with torch.no_grad():
-            prefix = self.reader.read(self.encode_target(target))
-        return self.answer(asked, prefix.rows([0] * len(asked)), samples, seed)
+            evidence = self.look_at(target)
+            prefix = self.prefix([evidence])
+        return self.answer(asked, prefix.rows([0] * len(asked)), samples, seed, drafts=[evidence.draft] * len(asked))
 
     def answer(
         self,
@@ -154,21 +200,25 @@ class WeightOracle:
         samples: int = 0,
         seed: int = 0,
         contexts: Sequence[str] | None = None,
+        drafts: Sequence[Written | None] | None = None,
     ) -> list[Answer]:
         """Answers to questions, each behind its row of weights, and behind a context in words if one is given; with
-        neither, from the question only."""
+        neither, from the question only. `drafts` are those that the prefix was made with."""
         before = [""] * len(questions) if contexts is None else contexts
         prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
         said = self.reader.generate(prompts, prefix)
         drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
-        rows = zip(questions, said.texts, said.log_probs, drawn, strict=True)
-        answers = [Answer(question, text, 0.0, log_probs, others) for question, text, log_probs, others in rows]
+        shown = drafts or [None] * len(prompts)
+        rows = zip(questions, said.texts, said.log_probs, shown, drawn, strict=True)
+        answers = [
+            Answer(question, text, 0.0, log_probs, draft, more) for question, text, log_probs, draft, more in rows
+        ]
         return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
 
     def confidence(self, answer: Answer) -> float:
         """How far an answer is to be trusted."""
         if self.calibrator is not None:
-            return self.calibrator(answer.text, answer.log_probs, answer.agreement)
+            return self.calibrator(answer.text, answer.log_probs, answer.agreement, answer.draft)
         return math.exp(min(0.0, sum(answer.log_probs)))
 
     def save_pretrained(self, path: Path | str) -> None:
@@ -188,6 +238,8 @@ class WeightOracle:
             self.calibrator.save(path)
         if self.functions is not None:
             save_functions(path, self.functions)
+        if self.drafter is not None:
+            self.drafter.save_pretrained(path / DRAFTER)
         write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
 
 
@@ -208,17 +260,21 @@ def oracle_on_decoder(
     lora_alpha: float,
     seed: int,
     inject: Inject = "embed",
+    drafts: bool = False,
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
-    adapter is fresh. `names` are labels of targets that it has learned with.
+    adapter is fresh. `names` are labels of targets that it has learned with. With `drafts` the reader is shown what
+    that decoder writes.
 
     Raises:
         OracleError: a missing or damaged folder.
         InputError: a decoder over another kind of encoder.
     """
     reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
-    encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
-    return WeightOracle(encoder, reader, facts | {"encoder": asdict(encoder.config)})
+    decompiler = Decompiler.from_pretrained(decoder)
+    encoder = transplanted(decompiler.decoder, reader, names, seed)
+    facts |= {"encoder": asdict(encoder.config), "drafts": drafts}
+    return WeightOracle(encoder, reader, facts, drafter=decompiler if drafts else None)
 
 
 def new_reader(
@@ -264,6 +320,12 @@ def leave_casts_to_autocast(model: torch.nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
+def can_be_drafted(codec: TextCodec, target: Target) -> bool:
+    """Whether the small decoder can read a target: it is not too large, and its labels have names that it can spell."""
+    names = (*target.vocab.input, *target.vocab.output)
+    return target.n_parameters <= MAX_DRAFTED and all(map(codec.knows, names))
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -307,7 +369,8 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
     reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
     encoder = _load_encoder(path / ENCODER_FILE, facts)
-    return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path))
+    drafter = Decompiler.from_pretrained(path / DRAFTER) if facts.get("drafts") else None
+    return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path), drafter)
 
 
 def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:

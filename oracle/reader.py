@@ -6,6 +6,8 @@ that their order means nothing (but for an oracle that has learned otherwise). T
 about a target:
 
     "Weights:<|weight|>...<|weight|>\\n" -> Prefix (keys and values of every layer) -> "Question: ...\\nAnswer: ..."
+
+A draft of the program, if one is given, stands behind the weight tokens in the words of a source.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from transformers import DynamicCache
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
 from oracle.injection import added_after, first_layer, refuse_checkpointing
-from oracle.template import PLACEHOLDER, behind, escape, weights_context
+from oracle.template import PLACEHOLDER, behind, draft_context, escape, weights_context
 from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
@@ -173,17 +175,18 @@ class Reader:
         `alone`, with nothing before them, begin with the family's first token."""
         encode = lambda texts: self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # noqa: E731
         heads = [[*(self.first if alone else []), *head] for head in encode(prompts)]
-        tails = (
-            [[] for _ in heads]
-            if answers is None
-            else [[*t, self.eos_id] for t in encode(f" {self.said(a)}" for a in answers)]
-        )
+        if answers is None:
+            return self._padded(heads, [[] for _ in heads])
+        return self._padded(heads, [[*t, self.eos_id] for t in encode(f" {self.said(a)}" for a in answers)])
+
+    def _padded(self, heads: Sequence[Sequence[int]], tails: Sequence[Sequence[int]]) -> TextBatch:
+        """Token ids of prompts and answers as a left-padded batch."""
         width = max(len(h) + len(t) for h, t in zip(heads, tails, strict=True))
         ids = torch.full((len(heads), width), self.pad_id)
         labels = torch.full_like(ids, IGNORED)
         mask = torch.zeros_like(ids, dtype=torch.bool)
         for i, (head, tail) in enumerate(zip(heads, tails, strict=True)):
-            ids[i, width - len(head) - len(tail) :] = torch.tensor(head + tail)
+            ids[i, width - len(head) - len(tail) :] = torch.tensor([*head, *tail])
             mask[i, width - len(head) - len(tail) :] = True
             if tail:
                 labels[i, width - len(tail) :] = torch.tensor(tail)
@@ -217,14 +220,18 @@ class Reader:
             )
         return under.masked_scatter(places[..., None], weight_tokens[shown].to(under.dtype))
 
-    def read(self, weight_tokens: Float[Tensor, "target n_tokens d_llm"]) -> Prefix:
-        """What every layer makes of the weight tokens of each target, with gradients."""
-        batch = self.texts([weights_context(n) for n in present(weight_tokens).sum(1).tolist()], alone=True)
+    def read(
+        self, weight_tokens: Float[Tensor, "target n_tokens d_llm"], drafts: Sequence[str] | None = None
+    ) -> Prefix:
+        """What every layer makes of the weight tokens of each target, with gradients, and of the draft of its program
+        behind them (an empty text: none), which sees them."""
+        batch = self._contexts(present(weight_tokens).sum(1).tolist(), drafts or [""] * len(weight_tokens))
         places = batch.ids == self.placeholder_id
         more = places & functional.pad(places, (1, 0))[:, :-1]  # all but the first: they share its position
         if self.ordered:
             places, more = torch.zeros_like(places), torch.zeros_like(more)
-        positions = ((batch.mask & ~more).long().cumsum(1) - 1).clamp_min(0)
+        positions = (batch.mask.long().cumsum(1) - 1).clamp_min(0)
+        positions -= (more.long().cumsum(1)) * more  # what follows stands where it would behind tokens in a row
         width = batch.ids.shape[1]
         seen = (earlier(width, self.device) | (places[:, :, None] & places[:, None])) & batch.mask[:, None]
         late = self.inject == "layer1"
@@ -239,6 +246,14 @@ class Reader:
             return Prefix((), batch.mask, embeds, positions, hidden, len(self.first))
         with injected:
             return self._kept(batch, embeds, positions, hidden)
+
+    def _contexts(self, counts: Sequence[int], drafts: Sequence[str]) -> TextBatch:
+        """Room for so many weight tokens of each target, and its draft, cut into tokens as it is without them."""
+        weights = [weights_context(n) for n in counts]
+        told = [escape(draft_context(draft, self.nested), self.special) for draft in drafts]
+        first, second = (self.tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (weights, told))
+        rows = [[*self.first, *a, *b] for a, b in zip(first, second, strict=True)]
+        return self._padded(rows, [[] for _ in rows])
 
     def read_words(self, contexts: Sequence[str]) -> Prefix:
         """What every layer makes of contexts in words, each of which questions then stand behind."""

@@ -6,7 +6,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,15 +20,25 @@ from oracle.reader import TextBatch
 from oracle.subjects import Example, relabel
 
 
+class Seen(NamedTuple):
+    """What the reader is shown of a target."""
+
+    tokens: bool
+    draft: bool
+
+
+ALL, NOTHING = Seen(True, True), Seen(False, False)
+
+
 @dataclass(frozen=True)
 class Step:
-    """Questions of one step: which target each is about, and whether it sees the weights."""
+    """Questions of one step: which target each is about, and what it sees of it."""
 
     examples: tuple[Example, ...]
     owner: tuple[int, ...]
     questions: tuple[Question, ...]
-    has_weights: tuple[bool, ...]
-    """One a target."""
+    seen: tuple[Seen, ...]
+    """What is shown of each target."""
 
     def texts(self, oracle: WeightOracle, chosen: Sequence[int]) -> TextBatch:
         """Prompts and answers of some of the questions as a batch of token ids."""
@@ -51,7 +63,15 @@ def training_steps(
         named = [relabel(example, rng) for example in batch] if config.relabel else batch
         asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
         owner, questions = zip(*asked, strict=True)
-        yield Step(tuple(named), owner, questions, tuple(rng.random() >= config.no_weights for _ in named))
+        yield Step(tuple(named), owner, questions, tuple(seen_of(config, rng) for _ in named))
+
+
+def seen_of(config: TrainConfig, rng: random.Random) -> Seen:
+    """What a training shows of a target: mostly all, else nothing; or, if there are drafts, one of the two."""
+    if rng.random() < config.no_weights:
+        return NOTHING
+    part = rng.random() if config.drafts else 1.0
+    return Seen(tokens=part >= config.in_part, draft=not config.in_part <= part < 2 * config.in_part)
 
 
 def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
@@ -60,10 +80,14 @@ def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = N
     The weights of a target are read once for all questions about it.
     """
     tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
-    tokens = tokens if swap is None else tokens[list(swap)]
-    prefix, losses = oracle.reader.read(tokens), tokens.new_zeros(len(step.questions))
+    order = range(len(step.examples)) if swap is None else swap
+    shown = torch.tensor([seen.tokens for seen in step.seen], device=tokens.device)
+    written = ["" if draft is None else draft.text for draft in oracle.drafts(step.examples)]
+    drafts = [written[i] if seen.draft else "" for i, seen in zip(order, step.seen, strict=True)]
+    prefix = oracle.reader.read(tokens[list(order)] * shown[:, None, None], drafts)
+    losses, any_seen = tokens.new_zeros(len(step.questions)), [any(seen) for seen in step.seen]
     for chosen in step.by_length():
         texts, owner = step.texts(oracle, chosen), [step.owner[i] for i in chosen]
-        loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [step.has_weights[i] for i in owner])).float()
+        loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [any_seen[i] for i in owner])).float()
         losses[chosen] = loss.sum(1) / (texts.labels >= 0).sum(1)
     return losses

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oracle.batch import LabelIds
+from oracle.decoder import TextCodec
 from oracle.facts import RARE
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
@@ -25,6 +26,7 @@ from zoo.sampling import sample_flowchart
 from zoo.split import split_of
 from zoo.target import Target
 
+CODEC = TextCodec()
 N_INPUTS = 48
 """Random inputs whose outputs a subject remembers."""
 N_PER_BRANCH = 4
@@ -38,6 +40,9 @@ class Example:
     id: str
     neutral: Neutral
     labels: LabelIds
+    """Names of its labels, as token ids of the reader."""
+    pieces: LabelIds
+    """The same names, as pieces of the small decoder."""
     subject: Subject
 
 
@@ -140,9 +145,10 @@ def example_of(
     `shown` are weights of the same function in another gauge, to be read in place of its own. What it answers is taken
     from its own: in another basis float32 keeps 1/3 only to a few digits, and numbers are told by their names.
     """
-    labels = reader.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+    names = target.vocab.input, target.config.n_ctx, target.vocab.output
     subject = subject_of_target(program, regime, target, seed, measured)
-    return Example(id, fold(target.config, target.weights if shown is None else shown), labels, subject)
+    neutral = fold(target.config, target.weights if shown is None else shown)
+    return Example(id, neutral, reader.label_ids(*names), CODEC.label_ids(*names), subject)
 
 
 def relabel(example: Example, rng: random.Random) -> Example:
@@ -171,13 +177,16 @@ def relabel(example: Example, rng: random.Random) -> Example:
         outputs=tuple((answer[a],) for (a,) in example.subject.outputs),
         rare=tuple(sorted(answer[a] for a in example.subject.rare)),
     )
-    ids = example.labels
-    labels = LabelIds(
-        tokens=_rows(ids.tokens, 2, [tokens.index(t) for t in new_tokens]),
-        positions=_rows(ids.positions, 1, new_places),
-        outputs=_rows(ids.outputs, 0, [answers.index(a) for a in new_answers]),
-    )
-    return replace(example, subject=subject, labels=labels)
+
+    def named(ids: LabelIds) -> LabelIds:
+        """Ids of the new names."""
+        return LabelIds(
+            tokens=_rows(ids.tokens, 2, [tokens.index(t) for t in new_tokens]),
+            positions=_rows(ids.positions, 1, new_places),
+            outputs=_rows(ids.outputs, 0, [answers.index(a) for a in new_answers]),
+        )
+
+    return replace(example, subject=subject, labels=named(example.labels), pieces=named(example.pieces))
 
 
 def _moved(row: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

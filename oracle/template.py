@@ -1,6 +1,6 @@
 """The words around a question. The same template serves weights, the source in the context, and nothing at all.
 
-Weights:<|weight|><|weight|>...       or   Program: out = ...      or   (nothing)
+Weights:<|weight|><|weight|>...   and/or   Program: out = ...      or   (nothing)
 Question: What does this model compute?
 Answer: if has c then p else q<eos>
 """
@@ -32,6 +32,12 @@ def source_context(source: str, nest: bool = True) -> str:
     """What stands in front of a question about a program whose text is given; RASP programs are nested, but for a base
     that has learned with lines."""
     return f"Program: {nested(source) if nest else source}\n"
+
+
+def draft_context(draft: str, nest: bool = True) -> str:
+    """What stands between weights and a question: the program that a small decoder writes from the same weights, in the
+    words of a source; nothing for no draft."""
+    return source_context(draft, nest) if draft else ""
 
 
 def from_source(question: str, source: str) -> str:

@@ -36,7 +36,7 @@ from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
 from oracle.questions import ask, families_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
-from oracle.steps import Step, step_losses, training_steps
+from oracle.steps import ALL, NOTHING, Step, step_losses, training_steps
 from oracle.subjects import Example
 from oracle.team import launch, launched
 from tracr_tasks.errors import InputError
@@ -85,6 +85,7 @@ def train_as_member(config: TrainConfig) -> None:
     check_zoos(config)
     accelerator, zoo = accelerator_for(config), Zoo.open(config.zoo)
     oracle = begun(config, zoo).to(accelerator.device)
+    config = replace(config, drafts=oracle.drafter is not None)
     zoos = [zoo, *map(Zoo.open, config.also)]
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
@@ -128,7 +129,7 @@ def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
     folder = None if config.decoder == "house" else Path(config.decoder)
     names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
     sizes = config.lora_rank, config.lora_alpha
-    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject)
+    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, config.drafts)
 
 
 def label_names(targets: Iterable[Target]) -> set[str]:
@@ -240,12 +241,12 @@ def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[
     for kind in sorted({e.subject.kind for e in examples}):
         group = tuple(e for e in examples if e.subject.kind == kind)
         questions = tuple(ask(e.subject, "program", rng) for e in group)
-        step = Step(group, tuple(range(len(group))), questions, (True,) * len(group))
-        blind = replace(step, has_weights=(False,) * len(group))
+        step = Step(group, tuple(range(len(group))), questions, (ALL,) * len(group))
+        blind = replace(step, seen=(NOTHING,) * len(group))
         swap = [(i + 1) % len(group) for i in range(len(group))]
         losses = [step_losses(oracle, step), step_losses(oracle, step, swap), step_losses(oracle, blind)]
         found |= {f"{kind}/{name}": float(x.mean()) for name, x in zip(("own", "swapped", "none"), losses, strict=True)}
-        said = oracle.answer([q.text for q in questions], oracle.reader.read(oracle.encode(group)))
+        said = oracle.answer([q.text for q in questions], oracle.prefix(oracle.look(group)))
         found[f"{kind}/exact"] = sum(a.text == q.truth for a, q in zip(said, questions, strict=True)) / len(group)
     return found
 

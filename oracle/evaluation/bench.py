@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from oracle.evaluation.rows import Row, size_of
+from oracle.evidence import Evidence
 from oracle.facts import Question, Subject
 from oracle.grade import grade
 from oracle.neutral import fold
@@ -62,9 +60,9 @@ class Bench:
     seed: int
 
     @cached_property
-    def tokens(self) -> list[Float[Tensor, "_ d_llm"]]:
-        """The weight tokens of each target."""
-        return encoded(self.oracle, self.examples)
+    def evidence(self) -> list[Evidence]:
+        """What is made of the weights of each target."""
+        return looked_at(self.oracle, self.examples)
 
     @cached_property
     def donors(self) -> list[int]:
@@ -122,39 +120,39 @@ def _following(groups: Sequence[str]) -> list[int]:
     return [after[i] for i in range(len(groups))]
 
 
-def encoded(oracle: WeightOracle, examples: Sequence[Example]) -> list[Float[Tensor, "_ d_llm"]]:
-    """The weight tokens of each target, read in batches."""
+def looked_at(oracle: WeightOracle, examples: Sequence[Example]) -> list[Evidence]:
+    """What an oracle makes of the weights of targets, read in batches."""
     starts = tqdm(range(0, len(examples), 32), desc="weights", leave=False)
-    return [row for i in starts for row in oracle.encode(examples[i : i + 32])]
+    return [each for i in starts for each in oracle.look(examples[i : i + 32])]
 
 
-def read_as(bench: Bench, weights: Sequence[Weights]) -> list[Float[Tensor, "_ d_llm"]]:
-    """The weight tokens of other weights in the targets' places, under the same names of labels."""
+def read_as(bench: Bench, weights: Sequence[Weights]) -> list[Evidence]:
+    """What is made of other weights in the targets' places, under the same names of labels."""
     changed = [
         replace(example, neutral=fold(target.config, each))
         for example, target, each in zip(bench.examples, bench.targets, weights, strict=True)
     ]
-    return encoded(bench.oracle, changed)
+    return looked_at(bench.oracle, changed)
 
 
 @torch.no_grad()
 def answers(
     oracle: WeightOracle,
     asked: Sequence[Asked],
-    tokens: Sequence[Float[Tensor, "_ d_llm"]] | None,
+    evidence: Sequence[Evidence] | None,
     label: str,
     samples: int = 0,
 ) -> list[Answer]:
-    """Answers to all questions, in batches; `tokens` are those that each target is shown, None: nothing is."""
+    """Answers to all questions, in batches, behind what is shown of each target; None: nothing is."""
     out: list[Answer] = []
     for start in tqdm(range(0, len(asked), BATCH), desc=label, leave=False):
         part = asked[start : start + BATCH]
-        prefix = None
-        if tokens is not None:
+        prefix, drafts = None, None
+        if evidence is not None:
             of = sorted({a.index for a in part})
-            read = oracle.reader.read(pad_sequence([tokens[i] for i in of], batch_first=True))
-            prefix = read.rows([of.index(a.index) for a in part])
-        out += oracle.answer([a.question.text for a in part], prefix, samples, seed=start)
+            prefix = oracle.prefix([evidence[i] for i in of]).rows([of.index(a.index) for a in part])
+            drafts = [evidence[a.index].draft for a in part]
+        out += oracle.answer([a.question.text for a in part], prefix, samples, start, drafts=drafts)
     return out
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from tqdm import tqdm
 
-from oracle.evaluation.bench import Asked, Bench, answers, encoded
+from oracle.evaluation.bench import Asked, Bench, answers, looked_at
 from oracle.evaluation.edits import Edit
 from oracle.evaluation.edits_compiled import as_patch, patched, recompiled
 from oracle.evaluation.edits_trained import fine_tuned_all
@@ -115,7 +115,7 @@ def _scores(bench: Bench, edits: Sequence[Edit]) -> dict[str, list[Scored]]:
         for question in _questions(both, bench.seed + i)
         for version in (ORIGINAL, EDITED)
     ]
-    said = answers(bench.oracle, asked, encoded(bench.oracle, examples), "edits")
+    said = answers(bench.oracle, asked, looked_at(bench.oracle, examples), "edits")
     found: dict[str, list[Scored]] = {}
     for k in range(0, len(asked), 2):
         i, question = asked[k].index // 2, asked[k].question

@@ -20,6 +20,8 @@ OWN, SWAPPED, NOTHING, GAUGE, SOURCE = (
     "another gauge",
     "source in context",
 )
+UNDRAFTED, DRAFTED = "own weights, no draft", "own draft, no weight tokens"
+"""Of oracles that show their reader drafts."""
 FEW: dict[str, Condition] = {OWN: shown.own, SWAPPED: shown.swapped, NOTHING: shown.nothing}
 """What every table has."""
 
@@ -34,12 +36,14 @@ def lookup_name(n: int) -> str:
     return f"look-up in {n} pairs"
 
 
-def conditions_of(config: EvalConfig) -> dict[str, Condition]:
-    """The conditions that an evaluation has."""
+def conditions_of(config: EvalConfig, drafts: bool = False) -> dict[str, Condition]:
+    """The conditions that an evaluation has; of an oracle that shows its reader drafts, each of the two alone too."""
+    halves: dict[str, Condition] = {UNDRAFTED: shown.undrafted, DRAFTED: shown.drafted} if drafts else {}
     if config.controls == "few":
-        return FEW
+        return FEW | halves
     return {
         OWN: shown.own,
+        **halves,
         GAUGE: shown.regauged,
         FAMILIAR: shown.familiar,
         SWAPPED: shown.swapped,

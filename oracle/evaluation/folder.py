@@ -21,7 +21,7 @@ from oracle.evaluation.figures import draw
 from oracle.evaluation.page import page
 from oracle.evaluation.report import Report
 from oracle.evaluation.rows import ANSWERS, Row, read_rows, write_rows
-from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE, read_facts
+from oracle.oracle import ADAPTER, CONFIG_FILE, DRAFTER, ENCODER_FILE, read_facts
 from oracle.statistics import Interval
 from tracr_tasks.errors import InputError
 from zoo.files import read_json, shown, write_atomic
@@ -58,7 +58,10 @@ def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
 def hash_of(oracle: Path) -> str:
     """sha256 of what an oracle answers by: adapter, encoder, confidence and base."""
     base = fingerprint(base_folder(read_facts(oracle)["base"]))
-    own = _sha256(oracle, (CONFIG_FILE, ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors", CALIBRATOR))
+    own = _sha256(
+        oracle,
+        (CONFIG_FILE, ENCODER_FILE, f"{ADAPTER}/adapter_model.safetensors", CALIBRATOR, f"{DRAFTER}/{DECODER_WEIGHTS}"),
+    )
     return hashlib.sha256(f"{own} {base}".encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from oracle.attention import present
 from oracle.decompiler import Decompiler
-from oracle.evaluation.bench import Asked, Bench, Said, encoded, questions_about
+from oracle.evaluation.bench import Asked, Bench, Said, questions_about
 from oracle.evaluation.told import Pair, pairs_of
 from oracle.facts import Question, Subject
 from oracle.grade import parse_like
@@ -68,8 +68,9 @@ def _usual(seen: Seen, kind: str, question: Question, own: int | None) -> Said |
 
 def nearest(bench: Bench) -> list[Said | None]:
     """What is right of the reference whose mean weight token is nearest: the encoder without the reader."""
-    own = torch.stack([_mean(row) for row in bench.tokens])
-    others = torch.stack([_mean(row) for row in encoded(bench.oracle, bench.references)])
+    own = torch.stack([_mean(each.tokens) for each in bench.evidence])
+    starts = tqdm(range(0, len(bench.references), 32), desc="weights of references", leave=False)
+    others = torch.stack([_mean(row) for i in starts for row in bench.oracle.encode(bench.references[i : i + 32])])
     return _said_of_nearest(bench, own, others)
 
 
@@ -80,11 +81,12 @@ def nearest_statistics(bench: Bench) -> list[Said | None]:
 
 
 def decoder(folder: Path | None) -> Callable[[Bench], list[Said | None]]:
-    """The condition of the small decoder in a folder (the one that ships, for None): what is right of the program that
-    it writes."""
+    """The condition of the small decoder in a folder (for None: the one that writes the oracle's drafts, or that
+    ships): what is right of the program that it writes."""
 
     def said(bench: Bench) -> list[Said | None]:
-        decompiler, texts = Decompiler.from_pretrained(folder), list[str]()
+        drafter = bench.oracle.drafter if folder is None else None
+        decompiler, texts = drafter or Decompiler.from_pretrained(folder), list[str]()
         for i in tqdm(range(0, len(bench.targets), 64), desc="decoder", leave=False):
             texts += [written.text for written in decompiler.decompile(bench.targets[i : i + 64])]
         subjects = [subject_of_text(text, e.subject) for text, e in zip(texts, bench.examples, strict=True)]

@@ -2,7 +2,8 @@
 
 Of compiled targets the compiler says which heads and neurons compute an operation. These are taken away, and then as
 many others of the same kind: the loss on the answer "yes" to "does it use this operation?" and on the program has to
-rise more in the first case. Paired by target and operation, clustered by target.
+rise more in the first case. Paired by target and operation, clustered by target. No draft is shown: what is asked is
+where the language model looks.
 """
 
 from __future__ import annotations

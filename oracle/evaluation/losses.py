@@ -13,7 +13,8 @@ from oracle.evaluation.conditions import NOTHING, OWN, SWAPPED
 from oracle.oracle import WeightOracle
 from oracle.questions import ask
 from oracle.statistics import Interval, clustered_mean
-from oracle.steps import Step, step_losses
+from oracle.steps import ALL, Step, step_losses
+from oracle.steps import NOTHING as UNSEEN
 from oracle.subjects import Example
 
 GAP = "gap"
@@ -39,8 +40,8 @@ def program_losses(oracle: WeightOracle, examples: Sequence[Example], donors: Se
         part = range(start, min(start + 32, len(examples)))
         for condition in conditions:
             shown = tuple(examples[donors[i] if condition == SWAPPED else i] for i in part)
-            has_weights = (condition != NOTHING,) * len(part)
-            step = Step(shown, tuple(range(len(part))), tuple(questions[i] for i in part), has_weights)
+            seen = (UNSEEN if condition == NOTHING else ALL,) * len(part)
+            step = Step(shown, tuple(range(len(part))), tuple(questions[i] for i in part), seen)
             by_condition[condition] += step_losses(oracle, step).tolist()
     by_condition[GAP] = [s - o for s, o in zip(by_condition[SWAPPED], by_condition[OWN], strict=True)]
     found = list[Loss]()

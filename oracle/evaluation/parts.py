@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from oracle.bases import ASSETS
 from oracle.config import EvalConfig
 from oracle.console import quiet_libraries
 from oracle.evaluation.bench import Bench, bench_of, graded
@@ -21,7 +22,7 @@ from oracle.evaluation.localisation import localisation
 from oracle.evaluation.losses import program_losses
 from oracle.evaluation.rows import Row
 from oracle.loading import load_examples
-from oracle.oracle import WeightOracle
+from oracle.oracle import WeightOracle, read_facts
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError
 from zoo.store import Zoo
@@ -35,7 +36,9 @@ class Evaluation:
     """What an evaluation asks, made when the first part needs it."""
 
     def __init__(self, config: EvalConfig, folder: ReportFolder):
-        self.config, self.folder, self.conditions = config, folder, conditions_of(config)
+        self.config, self.folder = config, folder
+        drafts = bool(read_facts(config.oracle or ASSETS / "oracle").get("drafts"))
+        self.conditions = conditions_of(config, drafts)
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Conditions that show the reader weight tokens: the target's own, or something else in their place."""
+"""Conditions that show the reader what is made of weights: of the target's own, or of something else in their place."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from oracle.attention import present
 from oracle.evaluation.bench import Bench, Said, answers, read_as
+from oracle.evidence import Evidence
 from oracle.questions import in_other_words
 from oracle.symmetry import random_gauge
 from tracr_tasks.transformer import Weights
 
-Tokens = list[Float[Tensor, "_ d_llm"]]
 SILENT = 1e-20
 """Every entry of a token that says nothing: no exact zero, which would be padding."""
 
 
 def own(bench: Bench) -> list[Said]:
     """The target's own weights."""
-    return _said(bench, bench.tokens, "own weights")
+    return _said(bench, bench.evidence, "own weights")
 
 
 def familiar(bench: Bench) -> list[Said]:
     """The target's own weights, the same questions in words that were trained on."""
     rng = random.Random(bench.seed)
     asked = [replace(a, question=in_other_words(a.question, rng)) for a in bench.asked]
-    return [Said(a.text, a.confidence) for a in answers(bench.oracle, asked, bench.tokens, "trained phrasings")]
+    return [Said(a.text, a.confidence) for a in answers(bench.oracle, asked, bench.evidence, "trained phrasings")]
 
 
 def regauged(bench: Bench) -> list[Said]:
@@ -42,24 +41,34 @@ def regauged(bench: Bench) -> list[Said]:
 
 def swapped(bench: Bench) -> list[Said]:
     """Another target's weights, of the same kind and architecture if there is one."""
-    return _said(bench, [bench.tokens[i] for i in bench.donors], "another's weights")
+    return _said(bench, [bench.evidence[i] for i in bench.donors], "another's weights")
+
+
+def undrafted(bench: Bench) -> list[Said]:
+    """The weight tokens of the target without the draft: what the language model reads for itself."""
+    return _said(bench, [each.without_draft() for each in bench.evidence], "no draft")
+
+
+def drafted(bench: Bench) -> list[Said]:
+    """The draft without the weight tokens: what it would know from the small decoder alone."""
+    return _said(bench, [each.without_tokens() for each in bench.evidence], "draft alone")
 
 
 def gaussian(bench: Bench) -> list[Said]:
-    """As many tokens of the same length in random directions."""
-    rng = torch.Generator().manual_seed(bench.seed)
-    drawn = [torch.randn(t.shape, generator=rng).to(t) for t in bench.tokens]
+    """As many tokens of the same length in random directions, and no draft."""
+    rng, tokens = torch.Generator().manual_seed(bench.seed), [each.tokens for each in bench.evidence]
+    drawn = [torch.randn(t.shape, generator=rng).to(t) for t in tokens]
     sized = [
-        d / d.norm(dim=-1, keepdim=True) * t.norm(dim=-1, keepdim=True)
-        for d, t in zip(drawn, bench.tokens, strict=True)
+        d / d.norm(dim=-1, keepdim=True) * t.norm(dim=-1, keepdim=True) for d, t in zip(drawn, tokens, strict=True)
     ]
-    return _said(bench, sized, "Gaussian tokens")
+    return _said(bench, [Evidence(each) for each in sized], "Gaussian tokens")
 
 
 def silent(bench: Bench) -> list[Said]:
-    """As many tokens, all of them zero but for `SILENT`."""
-    shown = [torch.where(present(t[None])[0][:, None], SILENT, 0.0).expand_as(t).to(t) for t in bench.tokens]
-    return _said(bench, shown, "zero tokens")
+    """As many tokens, all of them zero but for `SILENT`, and no draft."""
+    tokens = [each.tokens for each in bench.evidence]
+    shown = [torch.where(present(t[None])[0][:, None], SILENT, 0.0).expand_as(t).to(t) for t in tokens]
+    return _said(bench, [Evidence(each) for each in shown], "zero tokens")
 
 
 def shuffled(bench: Bench) -> list[Said]:
@@ -106,6 +115,6 @@ def fresh_entries(weights: Weights, seed: int) -> dict[str, Tensor]:
     return out
 
 
-def _said(bench: Bench, tokens: Sequence[Float[Tensor, "_ d_llm"]] | None, label: str) -> list[Said]:
-    found = answers(bench.oracle, bench.asked, tokens, label)
+def _said(bench: Bench, evidence: Sequence[Evidence] | None, label: str) -> list[Said]:
+    found = answers(bench.oracle, bench.asked, evidence, label)
     return [Said(answer.text, answer.confidence) for answer in found]

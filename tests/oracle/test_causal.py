@@ -37,7 +37,7 @@ def measured(bench: Bench, edits: list[Edit], monkeypatch: pytest.MonkeyPatch, r
     """Of an oracle that knows what each version computes, or knows the originals by heart."""
     programs: list[Any] = []
 
-    def encoded(oracle: WeightOracle, examples: Sequence[Any]) -> list[None]:
+    def looked_at(oracle: WeightOracle, examples: Sequence[Any]) -> list[None]:
         programs[:] = [e.subject.program for e in examples]
         return [None] * len(examples)
 
@@ -47,7 +47,7 @@ def measured(bench: Bench, edits: list[Edit], monkeypatch: pytest.MonkeyPatch, r
         return [Answer(a.question.text, text, 1.0, ()) for a, text in zip(asked, said, strict=True)]
 
     monkeypatch.setattr(causal_module, "edits_of", lambda bench, limit: edits)
-    monkeypatch.setattr(causal_module, "encoded", encoded)
+    monkeypatch.setattr(causal_module, "looked_at", looked_at)
     monkeypatch.setattr(causal_module, "answers", answers)
     return causal(bench, 3)
 

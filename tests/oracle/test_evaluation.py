@@ -209,9 +209,7 @@ class Counting(WeightOracle):
 
     known: dict[tuple[int, str], str]
 
-    def answer(
-        self, questions: Sequence[str], prefix: Prefix | None, samples: int = 0, seed: int = 0, contexts: Any = None
-    ) -> list[Answer]:
+    def answer(self, questions: Sequence[str], prefix: Prefix | None, *others: Any, **options: Any) -> list[Answer]:
         sizes = [0] * len(questions) if prefix is None else prefix.mask.sum(1).tolist()
         return [Answer(q, self.known.get((n, q), ""), 1.0, ()) for n, q in zip(sizes, questions, strict=True)]
 

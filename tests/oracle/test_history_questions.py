@@ -287,7 +287,7 @@ def test_a_flowchart_with_a_history_is_not_renamed() -> None:
     config = TargetConfig(6, 1, 1, 2, 3, 7, 8, 6)
     labels = LabelIds(*(torch.arange(size)[:, None] for size in (8, 7, 6)))
     told = replace(subject_of_program(chart, 0), labels={"history": {"seed": "", "options": {}}})
-    example = Example("x", fold(config, random_weights(config, 0)), labels, told)
+    example = Example("x", fold(config, random_weights(config, 0)), labels, labels, told)
     assert relabel(example, random.Random(0)) is example
     plain = replace(example, subject=replace(told, labels={}))
     assert relabel(plain, random.Random(0)) is not plain

@@ -30,7 +30,7 @@ def example(program: object) -> Example:
     """A flowchart as an example whose labels are numbered: BOS, PAD, tokens; BOS, positions; answers."""
     sizes = (8, 7, 6)
     labels = LabelIds(*(torch.arange(size)[:, None] + 100 * i for i, size in enumerate(sizes)))
-    return Example("x", NEUTRAL, labels, subject_of_program(program, 0))
+    return Example("x", NEUTRAL, labels, labels, subject_of_program(program, 0))
 
 
 @settings(max_examples=10)

@@ -1,0 +1,185 @@
+"""Drafts: what a small decoder writes from the weights, shown to the reader beside the weight tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracle.calibration import Calibrator, Fit, Reliability
+from oracle.config import EvalConfig, TrainConfig
+from oracle.decoder import DecoderConfig, Written
+from oracle.decompiler import Decompiler, facts_of, new_decoder
+from oracle.evaluation.bench import bench_of
+from oracle.evaluation.conditions import DRAFTED, NOTHING, OWN, SWAPPED, UNDRAFTED
+from oracle.evaluation.parts import answered
+from oracle.evaluation.run import evaluate
+from oracle.evaluation.shown import drafted, own, swapped
+from oracle.evidence import Evidence, drafts_of
+from oracle.loading import load_examples
+from oracle.oracle import DRAFTER, WeightOracle, can_be_drafted
+from oracle.steps import ALL, Seen, seen_of, step_losses, training_steps
+from oracle.subjects import CODEC, relabel
+from oracle.template import draft_context
+from oracle.train import train
+from tests.oracle.targets import SMALL, tiny_reader
+from zoo.flowchart import Flowchart
+from zoo.store import Zoo
+
+DRAFT = "if has c then p else q"
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained decoder."""
+    out, size = tmp_path_factory.mktemp("decoder"), DecoderConfig(d_model=32, n_layers=1, n_heads=2)
+    torch.manual_seed(0)
+    Decompiler(new_decoder("channels", SMALL, size), facts_of("channels", SMALL, size)).save_pretrained(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def config(zoo: Zoo, base: Path, decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    out = tmp_path_factory.mktemp("drafting") / "oracle"
+    shape = TrainConfig(zoo.directory, out, str(base), decoder=str(decoder), lora_rank=4, targets_per_step=4)
+    return replace(shape, steps=2, processes=1, bf16=False, in_part=0.3)
+
+
+@pytest.fixture(scope="module")
+def drafting(config: TrainConfig) -> WeightOracle:
+    """An oracle that shows its reader drafts, as it was saved."""
+    return train(config)
+
+
+def test_the_draft_is_what_the_decoder_writes_of_the_same_weights(
+    drafting: WeightOracle, decoder: Path, zoo: Zoo
+) -> None:
+    targets = [zoo.target(row.id) for row in list(zoo)[::9]]
+    written = Decompiler.from_pretrained(decoder).decompile(targets)
+    for target, expected in zip(targets, written, strict=True):
+        (answer,) = drafting.ask(target, "What does this model compute?")
+        assert answer.draft is not None and expected.text.startswith(answer.draft.text[:20])
+        assert drafting.look_at(target).draft == answer.draft
+
+
+def test_a_draft_is_read_as_the_source_is(drafting: WeightOracle, zoo: Zoo) -> None:
+    """Behind the weight tokens stands what would stand there if the question began with it."""
+    reader, questions = drafting.reader, ["What does this model compute?"]
+    tokens = drafting.encode_target(zoo.target(next(iter(zoo)).id))
+    with torch.no_grad():
+        told, plain = reader.read(tokens, [DRAFT]), reader.read(tokens)
+        beside = reader.logits(reader.texts([reader.prompt(questions[0])]), told, last=1)
+        inside = reader.logits(reader.texts([reader.prompt(questions[0], draft_context(DRAFT))]), plain, last=1)
+        without = reader.logits(reader.texts([reader.prompt(questions[0])]), plain, last=1)
+    torch.testing.assert_close(beside, inside, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(beside, without, atol=1e-3)
+
+
+def test_no_draft_is_no_text() -> None:
+    reader, tokens = tiny_reader([DRAFT]), torch.randn(2, 3, 32)
+    assert draft_context("") == ""
+    prefix, other = reader.read(tokens, ["", ""]), reader.read(tokens)
+    assert torch.equal(prefix.mask, other.mask) and torch.equal(prefix.layers[0][0], other.layers[0][0])
+
+
+def test_a_draft_can_name_no_special_token() -> None:
+    reader, tokens = tiny_reader([DRAFT]), torch.randn(1, 3, 32)
+    assert len(reader.read(tokens, ["if has <|weight|> then p else q"])) == 1
+
+
+def test_what_is_not_shown_makes_no_difference(drafting: WeightOracle, config: TrainConfig, zoo: Zoo) -> None:
+    examples = load_examples(zoo, drafting.reader, split="train", limit=6, seed=0)
+    step, owner = next(training_steps(examples, config)), list(range(4))
+    swap = [1, 2, 3, 0]
+
+    def moved(seen: Seen) -> float:
+        shown = replace(step, seen=(seen,) * len(step.seen))
+        with torch.no_grad():
+            return float((step_losses(drafting, shown) - step_losses(drafting, shown, swap)).abs().max())
+
+    assert len(step.seen) == len(owner) and moved(Seen(False, False)) < 1e-6
+    assert min(moved(ALL), moved(Seen(True, False)), moved(Seen(False, True))) > 1e-5
+
+
+def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) -> None:
+    rng = random.Random(0)
+    counts = [seen_of(config, rng) for _ in range(2_000)]
+    for seen, share in ((ALL, 0.36), (Seen(True, False), 0.27), (Seen(False, True), 0.27), (Seen(False, False), 0.1)):
+        assert counts.count(seen) / len(counts) == pytest.approx(share, abs=0.04)
+    plain = [seen_of(replace(config, drafts=False), rng) for _ in range(500)]
+    assert all(seen.tokens == seen.draft for seen in plain)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_names_are_changed_for_the_decoder_too(drafting: WeightOracle, zoo: Zoo, seed: int) -> None:
+    rows = [row for row in zoo if row.kind == "flowchart"]
+    (example,) = load_examples(zoo, drafting.reader, split=None, limit=len(zoo), seed=0)[:1]
+    examples = {e.id: e for e in load_examples(zoo, drafting.reader, split=None, limit=None, seed=0)}
+    example = examples[rows[seed % len(rows)].id]
+    renamed = relabel(example, random.Random(seed))
+    for before, after, wanted in (
+        (example.labels.tokens, renamed.labels.tokens, (example.pieces.tokens, renamed.pieces.tokens)),
+        (example.labels.outputs, renamed.labels.outputs, (example.pieces.outputs, renamed.pieces.outputs)),
+        (example.labels.positions, renamed.labels.positions, (example.pieces.positions, renamed.pieces.positions)),
+    ):
+        order = [before.tolist().index(row) for row in after.tolist()]
+        assert wanted[1].tolist() == [wanted[0].tolist()[i] for i in order]
+    assert isinstance(renamed.subject.program, Flowchart)
+
+
+def test_a_target_that_the_decoder_cannot_spell_is_read_without_a_draft(drafting: WeightOracle, zoo: Zoo) -> None:
+    target = zoo.target(next(iter(zoo)).id)
+    names = tuple(f"é{i}" for i in range(len(target.vocab.input)))
+    foreign = replace(target, vocab=replace(target.vocab, input=names))
+    assert can_be_drafted(CODEC, target) and not can_be_drafted(CODEC, foreign)
+    assert drafting.look_at(foreign).draft is None
+    assert drafting.ask(foreign, "What does this model compute?")[0].draft is None
+
+
+def test_the_report_shows_each_of_the_two_alone(
+    drafting: WeightOracle, config: TrainConfig, zoo: Zoo, tmp_path: Path
+) -> None:
+    wanted = EvalConfig(zoo.directory, oracle=config.out, out=tmp_path, splits=("train",), limit=4, controls="few")
+    report = evaluate(replace(wanted, questions_per_target=1, processes=1))
+    assert {row.condition for row in report.rows} == {OWN, SWAPPED, NOTHING, UNDRAFTED, DRAFTED}
+
+
+def test_another_targets_weights_come_with_their_own_draft(
+    drafting: WeightOracle, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = load_examples(zoo, drafting.reader, split="train", limit=6, seed=0)
+    bench, shown = bench_of(drafting, examples, zoo, 1, 0), list[list[str]]()
+    real = drafting.prefix
+
+    def prefix(evidence: Sequence[Evidence]) -> object:
+        shown.append(drafts_of(evidence))
+        return real(evidence)
+
+    monkeypatch.setattr(drafting, "prefix", prefix)
+    own(bench), swapped(bench), drafted(bench)
+    assert shown[0] == shown[2] and shown[1] == [shown[0][i] for i in bench.donors] and shown[0] != shown[1]
+    assert not bench.evidence[0].without_tokens().tokens.any()
+    assert len(answered(bench, "decoder", lambda bench: [None] * len(bench.asked))) == 0
+
+
+def test_a_calibrator_counts_how_sure_the_draft_is() -> None:
+    measured = Reliability(9, 0.1, 0.1, 0.9)
+    fit = Fit((0.0, 0.0, 0.0, 0.0, 1.0) * 3, measured)
+    calibrator = Calibrator(fit, None, 0, 9, "hash", drafted=True)
+    sure, unsure = (calibrator("p", [-0.1], draft=Written(DRAFT, log_prob)) for log_prob in (0.0, -3.0))
+    assert sure == 0.5 > unsure > calibrator("p", [-0.1])
+
+
+def test_a_saved_oracle_has_its_drafter(drafting: WeightOracle, config: TrainConfig, tmp_path: Path) -> None:
+    drafting.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / DRAFTER / "decoder.safetensors").read_bytes() == (
+        config.out / DRAFTER / "decoder.safetensors"
+    ).read_bytes()
+    assert drafting.facts["drafts"] and WeightOracle.from_pretrained(tmp_path / "again").drafter is not None
