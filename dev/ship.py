@@ -19,7 +19,7 @@ from cards import write_cards
 from oracle.bases import ASSETS, HOUSE, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
 from oracle.learned import FILE as FUNCTIONS
-from oracle.oracle import ADAPTER, CONFIG_FILE, ENCODER_FILE
+from oracle.oracle import ADAPTER, CONFIG_FILE, DRAFTER, ENCODER_FILE
 
 LIMIT = 32 << 20
 BASE_FILES = (
@@ -30,7 +30,7 @@ BASE_FILES = (
     "tokenizer_config.json",
     "base_config.json",
 )
-PATHS = ("zoo", "also", "out", "base", "start")
+PATHS = ("zoo", "also", "out", "base", "start", "decoder", "drafts")
 """Fields of the training configuration that name folders of the machine it ran on: only the last part is kept."""
 ORACLE_FILES = (ENCODER_FILE, f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors")
 
@@ -60,6 +60,7 @@ def main(config: Config) -> None:
     if facts["base_sha256"] != fingerprint(config.base):
         raise SystemExit(f"{config.oracle} was trained on another base than {config.base}")
     also = [name for name in (CALIBRATOR, FUNCTIONS) if (config.oracle / name).exists()]
+    also += [str(path.relative_to(config.oracle)) for path in sorted((config.oracle / DRAFTER).glob("*/decoder*"))]
     shipped = ((config.base, BASE_FILES, HOUSE), (config.oracle, (*ORACLE_FILES, *also), "oracle"))
     for source, names, folder in shipped:
         shutil.rmtree(ASSETS / folder, ignore_errors=True)

@@ -115,8 +115,9 @@ class TrainConfig:
     "none" for a new encoder."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The weight encoder, where it is a new one."""
-    drafts: bool = True
-    """Show the reader the program that this decoder writes, beside the weight tokens."""
+    drafts: tuple[str, ...] = ()
+    """Show the reader, beside the weight tokens, the program that a decoder writes: "house", or a folder. Of several,
+    the first is believed whose text it takes for more likely right than wrong, else the last."""
     in_part: float = 0.1
     """With drafts: share of targets whose draft is left out, and share whose weight tokens are. This trains the
     controls that show the one without the other."""

@@ -2,7 +2,7 @@
 
 An oracle's folder holds `oracle_config.json`, `encoder.safetensors` and a plain PEFT adapter in `adapter/`; the base
 model is named in the configuration with the sha256 of its weights, which is checked at load. An oracle that shows its
-reader drafts has in `decoder/` the small decoder that writes them.
+reader drafts has in `drafter/` the small decoders that write them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
-from oracle.decoder import TextCodec, Written
-from oracle.decompiler import MAX_PARAMETERS as MAX_DRAFTED
-from oracle.decompiler import Decompiler, read_batch
+from oracle.decoder import Written
+from oracle.decompiler import Decompiler
+from oracle.drafter import CODEC, Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
 from oracle.evidence import Evidence, drafts_of, tokens_of
 from oracle.learned import learned_functions, save_functions
@@ -46,9 +46,7 @@ MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that is read in one piece."""
 MAX_CONFIG_BYTES = 1 << 24
 """Of oracle_config.json, which holds the history of the training."""
-CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", "decoder"
-LONGEST_DRAFT = 140
-"""Pieces of the longest draft."""
+CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", "drafter"
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,8 @@ class Answer:
 
 
 class WeightOracle:
-    """Encoder and reader; `facts` is what oracle_config.json says. With a `drafter`, a small decoder, the reader is
-    shown the program that this writes from the same weights, beside the weight tokens."""
+    """Encoder and reader; `facts` is what oracle_config.json says. With a `drafter` the reader is shown the
+    program that this writes from the same weights, beside the weight tokens."""
 
     def __init__(
         self,
@@ -96,7 +94,7 @@ class WeightOracle:
         facts: dict[str, Any],
         calibrator: Calibrator | None = None,
         functions: Collection[str] | None = None,
-        drafter: Decompiler | None = None,
+        drafter: Drafter | None = None,
     ):
         self.encoder, self.reader, self.facts, self.calibrator = encoder, reader, facts, calibrator
         self.functions = functions
@@ -124,7 +122,7 @@ class WeightOracle:
         self.encoder.to(device)
         self.reader.model.to(device)
         if self.drafter is not None:
-            self.drafter.decoder.to(device)
+            self.drafter.to(device)
         return self
 
     def read(self, targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> Float[Tensor, "batch n_tokens d_llm"]:
@@ -152,12 +150,10 @@ class WeightOracle:
 
     @torch.no_grad()
     def drafts(self, examples: Sequence[Example]) -> list[Written | None]:
-        """What the drafter writes about each target; None without one, and of targets that it cannot read."""
-        found = list[Written | None]([None] * len(examples))
+        """What the drafter writes about each target; None without one."""
         if self.drafter is None:
-            return found
-        batch = collate([e.neutral for e in examples], [e.pieces for e in examples]).to(self.reader.device)
-        return [*self.drafter.decoder.write(batch, LONGEST_DRAFT)]
+            return [None] * len(examples)
+        return [*self.drafter.write([e.neutral for e in examples], [e.pieces for e in examples])]
 
     def look(self, examples: Sequence[Example]) -> list[Evidence]:
         """All that the reader is shown of targets."""
@@ -170,11 +166,11 @@ class WeightOracle:
         Raises:
             InputError: the target is larger than the oracle reads.
         """
-        tokens, draft = self.encode_target(target)[0], None
-        if self.drafter is not None and can_be_drafted(self.drafter.decoder.codec, target):
-            with torch.no_grad():
-                batch = read_batch(self.drafter.decoder.codec, [target]).to(self.reader.device)
-                (draft,) = self.drafter.decoder.write(batch, LONGEST_DRAFT)
+        tokens = self.encode_target(target)[0]
+        if self.drafter is None or not can_be_drafted(target):
+            return Evidence(tokens)
+        pieces = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+        (draft,) = self.drafter.write([fold(target.config, target.weights)], [pieces])
         return Evidence(tokens, draft)
 
     def prefix(self, evidence: Sequence[Evidence]) -> Prefix:
@@ -260,21 +256,21 @@ def oracle_on_decoder(
     lora_alpha: float,
     seed: int,
     inject: Inject = "embed",
-    drafts: bool = False,
+    drafters: Sequence[Path | None] = (),
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
-    adapter is fresh. `names` are labels of targets that it has learned with. With `drafts` the reader is shown what
-    that decoder writes.
+    adapter is fresh. `names` are labels of targets that it has learned with. The reader is shown
+    drafts by the decoders in the folders of `drafters`, if there are any.
 
     Raises:
         OracleError: a missing or damaged folder.
         InputError: a decoder over another kind of encoder.
     """
     reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
-    decompiler = Decompiler.from_pretrained(decoder)
-    encoder = transplanted(decompiler.decoder, reader, names, seed)
-    facts |= {"encoder": asdict(encoder.config), "drafts": drafts}
-    return WeightOracle(encoder, reader, facts, drafter=decompiler if drafts else None)
+    encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
+    facts |= {"encoder": asdict(encoder.config), "drafts": bool(drafters)}
+    drafter = Drafter.from_pretrained(drafters) if drafters else None
+    return WeightOracle(encoder, reader, facts, drafter=drafter)
 
 
 def new_reader(
@@ -320,12 +316,6 @@ def leave_casts_to_autocast(model: torch.nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def can_be_drafted(codec: TextCodec, target: Target) -> bool:
-    """Whether the small decoder can read a target: it is not too large, and its labels have names that it can spell."""
-    names = (*target.vocab.input, *target.vocab.output)
-    return target.n_parameters <= MAX_DRAFTED and all(map(codec.knows, names))
-
-
 def _version() -> str:
     from importlib.metadata import version
 
@@ -369,7 +359,7 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
     reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
     encoder = _load_encoder(path / ENCODER_FILE, facts)
-    drafter = Decompiler.from_pretrained(path / DRAFTER) if facts.get("drafts") else None
+    drafter = Drafter.from_pretrained(folders_in(path / DRAFTER)) if facts.get("drafts") else None
     return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path), drafter)
 
 

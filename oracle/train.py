@@ -85,7 +85,6 @@ def train_as_member(config: TrainConfig) -> None:
     check_zoos(config)
     accelerator, zoo = accelerator_for(config), Zoo.open(config.zoo)
     oracle = begun(config, zoo).to(accelerator.device)
-    config = replace(config, drafts=oracle.drafter is not None)
     zoos = [zoo, *map(Zoo.open, config.also)]
     oracle.facts |= {"zoo": zoo.content_hash(), "train": to_json(config)}
     oracle.facts |= {"also": [each.content_hash() for each in zoos[1:]]} if config.also else {}
@@ -121,15 +120,26 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
 
 
 def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
-    """The oracle that training starts from."""
+    """The oracle that training starts from.
+
+    Raises:
+        InputError: drafts for an oracle that has been begun.
+    """
+    if config.start is not None and config.drafts:
+        raise InputError("--drafts belongs to a new oracle; one that goes on (--start) keeps those that it has")
     if config.start is not None:
         return WeightOracle.from_pretrained(config.start, trainable=True)
     if config.decoder == "none":
         return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed, config.inject)
-    folder = None if config.decoder == "house" else Path(config.decoder)
+    folder = folder_of(config.decoder)
     names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
-    sizes = config.lora_rank, config.lora_alpha
-    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, config.drafts)
+    sizes, drafters = (config.lora_rank, config.lora_alpha), [folder_of(name) for name in config.drafts]
+    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, drafters)
+
+
+def folder_of(decoder: str) -> Path | None:
+    """The folder of a decoder; None for the one that ships with the package."""
+    return None if decoder == "house" else Path(decoder)
 
 
 def label_names(targets: Iterable[Target]) -> set[str]:

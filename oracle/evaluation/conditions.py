@@ -56,6 +56,7 @@ def conditions_of(config: EvalConfig, drafts: bool = False) -> dict[str, Conditi
         "majority": known.majority,
         "nearest by weight tokens": known.nearest,
         "nearest by statistics": known.nearest_statistics,
+        "statistics reader": known.statistics_reader,
         "decoder without a language model": known.decoder(config.decoder),
         **{lookup_name(n): known.lookup(n) for n in config.pairs if n},
         **{pairs_name(n): told.black_box(n) for n in config.pairs},

@@ -6,6 +6,7 @@ less the target in question.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +21,14 @@ from oracle.attention import present
 from oracle.decompiler import Decompiler
 from oracle.evaluation.bench import Asked, Bench, Said, questions_about
 from oracle.evaluation.told import Pair, pairs_of
+from oracle.evidence import drafts_of
 from oracle.facts import Question, Subject
 from oracle.grade import parse_like
 from oracle.rivals import statistics
 from oracle.subjects import Example, subject_of_program
 from oracle.truth import truth_about
 from tracr_tasks.errors import WeightOracleError
+from zoo.target import Target
 
 ENOUGH = 8
 """Questions with the same words in them, from which the usual answer to these very words is taken."""
@@ -33,6 +36,10 @@ MATRICES = ("W_Q", "W_K", "W_V", "W_O", "W_in", "W_out")
 """Tensors of a layer whose statistics are compared."""
 Seen = dict[tuple[str, ...], Counter[tuple[int, str]]]
 """Kind and family, or kind, family and detail -> how often a reference (its place) has a right answer."""
+VOTERS = 400
+"""References that the statistics reader learns from."""
+RIDGE = 0.03
+"""Its penalty, in units of the mean square of a feature."""
 ALL_FAMILIES = 1_000
 """More questions than there are families."""
 
@@ -80,19 +87,67 @@ def nearest_statistics(bench: Bench) -> list[Said | None]:
     return _said_of_nearest(bench, own, others)
 
 
+def statistics_reader(bench: Bench) -> list[Said | None]:
+    """A reader of those statistics that is trained on the references, on the very questions that are asked: ridge
+    regression to the answers that are right about each, and the answer with the highest score.
+
+    For an answer that no two references share, such as most programs, that is the answer of one of them.
+    """
+    voters = voters_of(bench.references, bench.seed)
+    features = torch.stack([_statistics(e) for e in voters])
+    own, seen = torch.stack([_statistics(e) for e in bench.examples]), dict[tuple[str, str, str], list[str | None]]()
+    found = list[Said | None]()
+    for asked in tqdm(bench.asked, desc="statistics reader", leave=False):
+        subject, question, example = bench.subject(asked), asked.question, bench.examples[asked.index]
+        alike = [i for i, e in enumerate(voters) if e.subject.kind == subject.kind and e is not example]
+        key = subject.kind, question.family, question.detail
+        if key not in seen:
+            seen[key] = [truth_about(question, e.subject) if e.subject.kind == subject.kind else None for e in voters]
+        found.append(_voted(own[asked.index], features[alike], [seen[key][i] for i in alike]))
+    return found
+
+
+def voters_of(references: Sequence[Example], seed: int) -> list[Example]:
+    """The references that the statistics reader learns from: a seeded sample."""
+    return random.Random(seed).sample(references, min(VOTERS, len(references)))
+
+
+def _voted(
+    own: Float[Tensor, " feature"], others: Float[Tensor, "reference feature"], answers: Sequence[str | None]
+) -> Said | None:
+    """The answer with the highest score of a ridge regression from features to answers."""
+    told = [i for i, answer in enumerate(answers) if answer is not None]
+    if not told:
+        return None
+    x = others[told].double()
+    mean, scale = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
+    x, at = (x - mean) / scale, (own.double() - mean) / scale
+    penalty = RIDGE * len(told) * torch.eye(x.shape[1], dtype=x.dtype)
+    votes = 1 / len(told) + x @ torch.linalg.solve(x.T @ x + penalty, at)
+    scores = Counter[str]()
+    for i, vote in zip(told, votes.tolist(), strict=True):
+        scores[str(answers[i])] += vote
+    return Said(max(sorted(scores), key=lambda answer: scores[answer]))
+
+
 def decoder(folder: Path | None) -> Callable[[Bench], list[Said | None]]:
     """The condition of the small decoder in a folder (for None: the one that writes the oracle's drafts, or that
     ships): what is right of the program that it writes."""
 
     def said(bench: Bench) -> list[Said | None]:
-        drafter = bench.oracle.drafter if folder is None else None
-        decompiler, texts = drafter or Decompiler.from_pretrained(folder), list[str]()
-        for i in tqdm(range(0, len(bench.targets), 64), desc="decoder", leave=False):
-            texts += [written.text for written in decompiler.decompile(bench.targets[i : i + 64])]
+        texts = drafts_of(bench.evidence)
+        if folder is not None or bench.oracle.drafter is None:
+            texts = decompiled(Decompiler.from_pretrained(folder), bench.targets)
         subjects = [subject_of_text(text, e.subject) for text, e in zip(texts, bench.examples, strict=True)]
         return [_of_text(a, texts[a.index], subjects[a.index]) for a in bench.asked]
 
     return said
+
+
+def decompiled(decompiler: Decompiler, targets: Sequence[Target]) -> list[str]:
+    """What a small decoder writes about targets."""
+    starts = tqdm(range(0, len(targets), 64), desc="decoder", leave=False)
+    return [written.text for i in starts for written in decompiler.decompile(targets[i : i + 64])]
 
 
 def subject_of_text(text: str, like: Subject) -> Subject | None:

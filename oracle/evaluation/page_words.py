@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from oracle.evaluation.conditions import FAMILIAR, GAUGE, NOTHING, OWN, SOURCE, SWAPPED
+from oracle.evaluation.conditions import DRAFTED, FAMILIAR, GAUGE, NOTHING, OWN, SOURCE, SWAPPED, UNDRAFTED
 from oracle.evaluation.figures_style import pairs_in
 
 MEANINGS = {
     OWN: "the oracle under test reads the target's weights, in a random gauge",
+    UNDRAFTED: "the weight tokens without the draft that the small decoder writes from the same weights",
+    DRAFTED: "the draft that the small decoder writes from the target's weights, and no weight tokens",
     GAUGE: "the same in another random gauge: a check that answers stay as they are",
     FAMILIAR: "the same weights, and the same questions in words that the oracle was trained on",
     SWAPPED: "the oracle reads the weights of another target of the same kind, and architecture if there is one",
@@ -19,6 +21,7 @@ MEANINGS = {
     "majority": "the most frequent right answer to such questions about other targets",
     "nearest by weight tokens": "what is right of the target with the nearest mean weight token",
     "nearest by statistics": "what is right of the target whose tensors have the nearest statistics",
+    "statistics reader": "ridge regression from these statistics to the answers that are right about other targets",
     "decoder without a language model": "what is right of the program that the small decoder writes from the weights",
     SOURCE: "the language model without its adapter is told the program: a ceiling",
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from oracle.calibration import Calibrator, Fit, Reliability
 from oracle.config import EvalConfig, TrainConfig
 from oracle.decoder import DecoderConfig, Written
 from oracle.decompiler import Decompiler, facts_of, new_decoder
+from oracle.drafter import LIKELY, Drafter, can_be_drafted
 from oracle.evaluation.bench import bench_of
 from oracle.evaluation.conditions import DRAFTED, NOTHING, OWN, SWAPPED, UNDRAFTED
 from oracle.evaluation.parts import answered
@@ -23,15 +27,19 @@ from oracle.evaluation.run import evaluate
 from oracle.evaluation.shown import drafted, own, swapped
 from oracle.evidence import Evidence, drafts_of
 from oracle.loading import load_examples
-from oracle.oracle import DRAFTER, WeightOracle, can_be_drafted
+from oracle.neutral import fold
+from oracle.oracle import DRAFTER, WeightOracle
 from oracle.steps import ALL, Seen, seen_of, step_losses, training_steps
-from oracle.subjects import CODEC, relabel
+from oracle.subjects import relabel
 from oracle.template import draft_context
 from oracle.train import train
-from tests.oracle.targets import SMALL, tiny_reader
+from tests.oracle.targets import SMALL, label_ids, random_weights, tiny_reader
+from tracr_tasks.errors import InputError, OracleError
+from tracr_tasks.transformer import TargetConfig
 from zoo.flowchart import Flowchart
 from zoo.store import Zoo
 
+CONFIG = TargetConfig(d_model=4, n_layers=1, n_heads=1, d_head=2, d_mlp=3, n_ctx=3, d_vocab=4, d_vocab_out=2)
 DRAFT = "if has c then p else q"
 
 
@@ -48,6 +56,7 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(zoo: Zoo, base: Path, decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     out = tmp_path_factory.mktemp("drafting") / "oracle"
     shape = TrainConfig(zoo.directory, out, str(base), decoder=str(decoder), lora_rank=4, targets_per_step=4)
+    shape = replace(shape, drafts=(str(decoder),))
     return replace(shape, steps=2, processes=1, bf16=False, in_part=0.3)
 
 
@@ -112,7 +121,7 @@ def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) 
     counts = [seen_of(config, rng) for _ in range(2_000)]
     for seen, share in ((ALL, 0.36), (Seen(True, False), 0.27), (Seen(False, True), 0.27), (Seen(False, False), 0.1)):
         assert counts.count(seen) / len(counts) == pytest.approx(share, abs=0.04)
-    plain = [seen_of(replace(config, drafts=False), rng) for _ in range(500)]
+    plain = [seen_of(replace(config, drafts=()), rng) for _ in range(500)]
     assert all(seen.tokens == seen.draft for seen in plain)
 
 
@@ -120,7 +129,6 @@ def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) 
 @given(seed=st.integers(0, 10_000))
 def test_names_are_changed_for_the_decoder_too(drafting: WeightOracle, zoo: Zoo, seed: int) -> None:
     rows = [row for row in zoo if row.kind == "flowchart"]
-    (example,) = load_examples(zoo, drafting.reader, split=None, limit=len(zoo), seed=0)[:1]
     examples = {e.id: e for e in load_examples(zoo, drafting.reader, split=None, limit=None, seed=0)}
     example = examples[rows[seed % len(rows)].id]
     renamed = relabel(example, random.Random(seed))
@@ -138,7 +146,7 @@ def test_a_target_that_the_decoder_cannot_spell_is_read_without_a_draft(drafting
     target = zoo.target(next(iter(zoo)).id)
     names = tuple(f"é{i}" for i in range(len(target.vocab.input)))
     foreign = replace(target, vocab=replace(target.vocab, input=names))
-    assert can_be_drafted(CODEC, target) and not can_be_drafted(CODEC, foreign)
+    assert can_be_drafted(target) and not can_be_drafted(foreign)
     assert drafting.look_at(foreign).draft is None
     assert drafting.ask(foreign, "What does this model compute?")[0].draft is None
 
@@ -179,7 +187,37 @@ def test_a_calibrator_counts_how_sure_the_draft_is() -> None:
 
 def test_a_saved_oracle_has_its_drafter(drafting: WeightOracle, config: TrainConfig, tmp_path: Path) -> None:
     drafting.save_pretrained(tmp_path / "again")
-    assert (tmp_path / "again" / DRAFTER / "decoder.safetensors").read_bytes() == (
-        config.out / DRAFTER / "decoder.safetensors"
-    ).read_bytes()
+    one, other = (folder / DRAFTER / "0" / "decoder.safetensors" for folder in (tmp_path / "again", config.out))
+    assert one.read_bytes() == other.read_bytes()
     assert drafting.facts["drafts"] and WeightOracle.from_pretrained(tmp_path / "again").drafter is not None
+
+
+class Writer(Decompiler):
+    """A decoder that writes the same text about every target."""
+
+    def __init__(self, text: str, log_prob: float):
+        said = Written(text, log_prob)
+        self.decoder: Any = SimpleNamespace(table=torch.zeros(1), write=lambda batch, longest: [said] * len(batch))
+
+
+@given(st.lists(st.floats(-3.0, 0.0), min_size=1, max_size=4))
+def test_the_first_who_is_sure_is_believed_else_the_last(log_probs: list[float]) -> None:
+    target = fold(CONFIG, random_weights(CONFIG, 0))
+    drafter = Drafter([Writer(f"text {i}", each) for i, each in enumerate(log_probs)])
+    sure = [i for i, each in enumerate(log_probs) if each >= LIKELY]
+    (written,) = drafter.write([target], [label_ids(CONFIG)])
+    assert written.text == f"text {sure[0] if sure else len(log_probs) - 1}"
+
+
+def test_drafts_of_an_oracle_that_goes_on_are_those_that_it_has(config: TrainConfig, drafting: WeightOracle) -> None:
+    with pytest.raises(InputError, match="--drafts belongs to a new oracle"):
+        train(replace(config, start=config.out, out=config.out.parent / "more"))
+    again = train(replace(config, start=config.out, out=config.out.parent / "more", drafts=(), steps=1))
+    assert again.drafter is not None and len(again.drafter.writers) == 1
+
+
+def test_a_folder_that_has_lost_its_drafter_is_refused(drafting: WeightOracle, tmp_path: Path) -> None:
+    drafting.save_pretrained(tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost" / DRAFTER)
+    with pytest.raises(OracleError, match="0 decoders for drafts"):
+        WeightOracle.from_pretrained(tmp_path / "lost")

@@ -16,11 +16,12 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 
 from oracle.config import EvalConfig
+from oracle.evaluation import known as known_module
 from oracle.evaluation import parts as parts_module
-from oracle.evaluation.bench import Bench, Said, bench_of, donors, questions_about
+from oracle.evaluation.bench import Asked, Bench, Said, bench_of, donors, questions_about
 from oracle.evaluation.compare import compared
 from oracle.evaluation.conditions import FAMILIAR, FEW, GAUGE, NOTHING, OWN, SOURCE, SWAPPED, conditions_of
-from oracle.evaluation.known import own_places
+from oracle.evaluation.known import own_places, statistics_reader
 from oracle.evaluation.localisation import as_compiled, cases_of, localisation
 from oracle.evaluation.parts import answered
 from oracle.evaluation.rows import read_rows, regraded
@@ -32,7 +33,9 @@ from oracle.loading import load_examples
 from oracle.oracle import CONFIG_FILE, Answer, WeightOracle
 from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Prefix
+from oracle.subjects import Example
 from oracle.template import source_context
+from oracle.truth import truth_about
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import InputError, OracleError
 from tracr_tasks.wiring import owners
@@ -188,10 +191,8 @@ def test_a_reference_of_the_same_name_in_another_zoo_is_another_target(bench: Be
 class Blind(WeightOracle):
     """A fake that is shown weights and answers from the question."""
 
-    def answer(
-        self, questions: Sequence[str], prefix: Prefix | None, samples: int = 0, seed: int = 0, contexts: Any = None
-    ) -> list[Answer]:
-        return super().answer(questions, None, samples, seed, contexts)
+    def answer(self, questions: Sequence[str], prefix: Prefix | None, *others: Any, **options: Any) -> list[Answer]:
+        return super().answer(questions, None)
 
 
 def test_a_reader_that_ignores_weights_scores_as_the_question_alone(bench: Bench) -> None:
@@ -298,12 +299,35 @@ def test_controls_that_know_other_targets_do_not_know_their_own(bench: Bench) ->
         asked=tuple(a for a in bench.asked if a.index == 0),
         references=(first,),
     )
-    assert conditions_of(EvalConfig())["majority"](alone) == [None] * len(alone.asked)
+    for control in ("majority", "statistics reader"):
+        assert conditions_of(EvalConfig())[control](alone) == [None] * len(alone.asked)
     known = conditions_of(EvalConfig())["nearest by statistics"](bench)
     texts = {e.subject.text for e in bench.examples}
     for a, said in zip(bench.asked, known, strict=True):
         if a.question.family == "program" and said is not None and bench.subject(a).text:
             assert said.text != bench.subject(a).text and said.text in texts | {"no program"}
+
+
+def test_the_statistics_reader_learns_what_statistics_tell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of them is whether the answer is yes, it is always right; where none is, it is not."""
+    asked = tuple(a for a in bench.asked if a.question.family == "uses" and a.question.detail == "aggregate")
+    question = replace(asked[0].question, detail="aggregate")
+    chosen = [i for i, e in enumerate(bench.examples) if truth_about(question, e.subject) in ("yes", "no")]
+    told = replace(bench, asked=tuple(Asked(i, question) for i in chosen))
+    truths = [truth_about(question, bench.examples[i].subject) for i in chosen]
+    assert len({*truths}) == 2
+
+    def said(telling: float) -> list[bool]:
+        """Whether each answer is right, if one feature tells so much of it."""
+
+        def features(example: Example) -> Tensor:
+            noise = torch.randn(3, generator=torch.Generator().manual_seed(int(example.id.split("-")[-1])))
+            return torch.cat([noise, torch.tensor([telling * (truth_about(question, example.subject) == "yes")])])
+
+        monkeypatch.setattr(known_module, "_statistics", features)
+        return [s is not None and s.text == t for s, t in zip(statistics_reader(told), truths, strict=True)]
+
+    assert all(said(1.0)) and not all(said(0.0))
 
 
 def test_two_reports_are_compared_on_common_questions(zoo: Zoo, folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Who writes the drafts of programs that a reader is shown: one small decoder, or several, each asked in turn.
+
+A decoder that has learned one kind of program well writes another badly, and says so: its text is then improbable. So
+the first one whose text it takes for more likely right than wrong is believed, else the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from oracle.batch import LabelIds, collate
+from oracle.decoder import TextCodec, Written
+from oracle.decompiler import MAX_PARAMETERS, Decompiler
+from oracle.neutral import Neutral
+from tracr_tasks.errors import OracleError
+from zoo.target import Target
+
+CODEC = TextCodec()
+LONGEST = 140
+"""Pieces of the longest draft."""
+LIKELY = math.log(0.5)
+"""Log-probability of a text (nats) from which on its writer is believed."""
+MOST = 8
+"""Decoders at most."""
+
+
+class Drafter:
+    """Small decoders, in the order in which they are asked."""
+
+    def __init__(self, writers: Sequence[Decompiler]):
+        if not 1 <= len(writers) <= MOST:
+            raise OracleError(f"{len(writers)} decoders for drafts, expected 1 to {MOST}")
+        self.writers = tuple(writers)
+
+    @classmethod
+    def from_pretrained(cls, folders: Sequence[Path | None]) -> Drafter:
+        """The decoders of some folders; None is the one that ships with the package.
+
+        Raises:
+            OracleError: none, or a missing or damaged folder.
+        """
+        return cls([Decompiler.from_pretrained(folder) for folder in folders])
+
+    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds]) -> list[Written]:
+        """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`."""
+        found, left = dict[int, Written](), list(range(len(targets)))
+        for writer in self.writers:
+            if not left:
+                break
+            batch = collate([targets[i] for i in left], [pieces[i] for i in left]).to(writer.decoder.table.device)
+            found |= zip(left, writer.decoder.write(batch, LONGEST), strict=True)
+            left = [i for i in left if found[i].log_prob < LIKELY]
+        return [found[i] for i in range(len(targets))]
+
+    def to(self, device: torch.device | str) -> None:
+        """Move all decoders to a device."""
+        for writer in self.writers:
+            writer.decoder.to(device)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """A folder of its own for each decoder, numbered in their order."""
+        for number, writer in enumerate(self.writers):
+            writer.save_pretrained(folder / str(number))
+
+
+def folders_in(folder: Path) -> list[Path | None]:
+    """Folders of the decoders that `Drafter.save_pretrained` wrote."""
+    return [path for path in (folder / str(number) for number in range(MOST)) if path.is_dir()]
+
+
+def can_be_drafted(target: Target) -> bool:
+    """Whether small decoders can read a target: it is not too large, and its labels have names that they can spell."""
+    names = (*target.vocab.input, *target.vocab.output)
+    return target.n_parameters <= MAX_PARAMETERS and all(map(CODEC.knows, names))
