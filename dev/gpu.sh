@@ -61,7 +61,7 @@ case $piece in
   train)
     trap 'pack oracle' EXIT
     oracle train --zoo "$WORK/zoo" --base "$WORK/base" --out "$WORK/oracle" --minutes "$TRAIN_MINUTES" --eval-every 2 \
-      $(given --decoder decoder decoder_config.json) "$@"
+      $(given --decoder decoder decoder_config.json) $(given "--drafts house" decoder decoder_config.json) "$@"
     ;;
   eval)
     trap 'pack results; pack oracle' EXIT

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Make everything that ships, from nothing, on two CPU cores: zoos, house model, decoder, oracle, confidence, reports, cards.
 #
-#   dev/rebuild.sh DIR [MINUTES OF THE DECODER] [MINUTES OF THE ORACLE]
+#   dev/rebuild.sh DIR [MINUTES OF EACH DECODER] [MINUTES OF THE ORACLE]
 #
 # A stage whose result is in DIR already is left out; one that was stopped goes on or begins again. The last stage writes
 # oracle/assets. On a GPU: dev/gpu.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE DECODER] [MINUTES OF THE ORACLE]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-120}
+dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF EACH DECODER] [MINUTES OF THE ORACLE]}
+decoder_minutes=${2:-180} oracle_minutes=${3:-22}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 
@@ -25,13 +25,26 @@ for spec in default small broad unseen; do
 done
 also=(--also "$dir/small" "$dir/broad")
 
-stage base/base_config.json oracle base --out "$dir/base" --n-layers 6 --steps 2100 --context-weight 0.05 --no-bf16 --compile --seed 2 &
-stage decoder/decoder_config.json python3 benchmarks/encoders.py --zoo "$dir/default" "${also[@]}" --kind all --targets 100000 \
-  --flowcharts 10000 --minutes "$decoder_minutes" --muon-lr 0.02 --gauge-train --gauge-test --save "$dir/decoder"
+house() { # the house model in three stages, each going on from the one before
+  stage base-1/base_config.json oracle base --out "$dir/base-1" --n-layers 6 --steps 2100 --context-weight 0.05 --no-bf16 --compile --seed 2
+  stage base-2/base_config.json oracle base --out "$dir/base-2" --start "$dir/base-1" --minutes 42 --context-weight 0.05 --drills 0.3 --no-bf16 --compile --seed 3
+  stage base/base_config.json oracle base --out "$dir/base" --start "$dir/base-2" --n-programs 20000 --minutes 78 --context-weight 0.02 --drills 0.12 --no-bf16 --compile --seed 4
+}
+decoder() { # NAME OPTIONS...: a small decoder
+  local name=$1
+  shift
+  stage "$name/decoder_config.json" python3 benchmarks/encoders.py --zoo "$dir/default" --save "$dir/$name" "$@"
+}
+
+house &
+decoder charts --kind flowchart --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
+decoder decoder "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
+  --muon-lr 0.015 --gauge-train --gauge-test
 wait %1
 
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" "${also[@]}" --base "$dir/base" --decoder "$dir/decoder" \
-  --out "$dir/oracle" --minutes "$oracle_minutes" --muon-lr 0.02 --frozen 0.1 --no-bf16
+  --drafts "$dir/charts" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
+  --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
 python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"

@@ -157,6 +157,7 @@ def run_ask(config: AskConfig) -> None:
             "abstains": not a.sure,
             "agreement": a.agreement,
             "alternatives": a.alternatives,
+            "draft": None if a.draft is None else a.draft.text,
         }
         for a in answers
     ]

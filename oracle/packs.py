@@ -23,7 +23,16 @@ from oracle.questions import Subject, ask, families_of
 from oracle.reader import Reader, earlier
 from oracle.template import behind, source_context
 
-EMPHASIS = {"program": 0.5, "output": 3.0, "mentions": 2.0, "rule": 2.0, "trigger": 1.5, "regime": 0.2}
+EMPHASIS = {
+    "program": 0.6,
+    "first": 0.5,
+    "output": 6.0,
+    "mentions": 1.5,
+    "rule": 3.0,
+    "trigger": 3.0,
+    "rare": 3.0,
+    "regime": 0.2,
+}
 """Families that are asked about more or less often than `questions.families_of` says: what has to be worked out is
 learned last, and a program's text is only copied."""
 POOLED = 12

@@ -30,7 +30,7 @@ from oracle.loading import load_examples
 from oracle.neutral import fold
 from oracle.oracle import DRAFTER, WeightOracle
 from oracle.steps import ALL, Seen, seen_of, step_losses, training_steps
-from oracle.subjects import relabel
+from oracle.subjects import Example, relabel
 from oracle.template import draft_context
 from oracle.train import train
 from tests.oracle.targets import SMALL, label_ids, random_weights, tiny_reader
@@ -64,6 +64,13 @@ def config(zoo: Zoo, base: Path, decoder: Path, tmp_path_factory: pytest.TempPat
 def drafting(config: TrainConfig) -> WeightOracle:
     """An oracle that shows its reader drafts, as it was saved."""
     return train(config)
+
+
+@pytest.fixture(scope="module")
+def charts(drafting: WeightOracle, zoo: Zoo) -> list[Example]:
+    """The zoo's flowcharts."""
+    examples = load_examples(zoo, drafting.reader, split=None, limit=None, seed=0)
+    return [example for example in examples if example.subject.kind == "flowchart"]
 
 
 def test_the_draft_is_what_the_decoder_writes_of_the_same_weights(
@@ -127,10 +134,8 @@ def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) 
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
-def test_names_are_changed_for_the_decoder_too(drafting: WeightOracle, zoo: Zoo, seed: int) -> None:
-    rows = [row for row in zoo if row.kind == "flowchart"]
-    examples = {e.id: e for e in load_examples(zoo, drafting.reader, split=None, limit=None, seed=0)}
-    example = examples[rows[seed % len(rows)].id]
+def test_names_are_changed_for_the_decoder_too(charts: list[Example], seed: int) -> None:
+    example = charts[seed % len(charts)]
     renamed = relabel(example, random.Random(seed))
     for before, after, wanted in (
         (example.labels.tokens, renamed.labels.tokens, (example.pieces.tokens, renamed.pieces.tokens)),
