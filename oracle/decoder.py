@@ -115,6 +115,10 @@ class TextCodec:
         return torch.tensor([row + [PAD] * (width - len(row)) for row in rows])
 
 
+CODEC = TextCodec()
+"""One for all: it holds no state."""
+
+
 def _spaced(before: Sequence[str], piece: str) -> bool:
     """Whether canonical text has a space between the pieces `before` and `piece`. GLUE is the empty string."""
     last = before[-1] if before else ""

@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 
 from oracle.batch import LabelIds, collate
-from oracle.decoder import TextCodec, Written
+from oracle.decoder import CODEC, Written
 from oracle.decompiler import MAX_PARAMETERS, Decompiler
 from oracle.neutral import Neutral
 from tracr_tasks.errors import OracleError
 from zoo.target import Target
 
-CODEC = TextCodec()
 LONGEST = 140
 """Pieces of the longest draft."""
 LIKELY = math.log(0.5)

@@ -27,9 +27,9 @@ from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
 from oracle.config import EncoderConfig
-from oracle.decoder import Written
+from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler
-from oracle.drafter import CODEC, Drafter, can_be_drafted, folders_in
+from oracle.drafter import Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
 from oracle.evidence import Evidence, drafts_of, tokens_of
 from oracle.learned import learned_functions, save_functions

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oracle.batch import LabelIds
-from oracle.decoder import TextCodec
+from oracle.decoder import CODEC
 from oracle.facts import RARE
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
@@ -26,7 +26,6 @@ from zoo.sampling import sample_flowchart
 from zoo.split import split_of
 from zoo.target import Target
 
-CODEC = TextCodec()
 N_INPUTS = 48
 """Random inputs whose outputs a subject remembers."""
 N_PER_BRANCH = 4
