@@ -60,11 +60,11 @@ class Answer:
     very words."""
     log_probs: tuple[float, ...]
     """Of its tokens, the end token included, in nats."""
+    samples: tuple[str, ...] = ()
+    """Answers drawn from the reader's own distribution, if any were asked for."""
     draft: Written | None = None
     """The program that the reader was shown beside the weight tokens, if it was: written by a small decoder from the
     same weights."""
-    samples: tuple[str, ...] = ()
-    """Answers drawn from the reader's own distribution, if any were asked for."""
 
     @property
     def agreement(self) -> float | None:
@@ -205,10 +205,8 @@ class WeightOracle:
         said = self.reader.generate(prompts, prefix)
         drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
         shown = drafts or [None] * len(prompts)
-        rows = zip(questions, said.texts, said.log_probs, shown, drawn, strict=True)
-        answers = [
-            Answer(question, text, 0.0, log_probs, draft, more) for question, text, log_probs, draft, more in rows
-        ]
+        rows = zip(questions, said.texts, said.log_probs, drawn, shown, strict=True)
+        answers = [Answer(q, text, 0.0, log_probs, others, draft) for q, text, log_probs, others, draft in rows]
         return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
 
     def confidence(self, answer: Answer) -> float:

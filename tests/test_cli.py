@@ -335,7 +335,7 @@ def test_ask_json(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
     status, out, err = run("ask", target_dir, "q1", "q2", "--json", "--oracle", "mine")
     assert (status, err) == (0, "")
     trust = {"q1": (0.75, False), "q2": (0.25, True)}
-    drawn: dict[str, Any] = {"agreement": None, "alternatives": []}
+    drawn: dict[str, Any] = {"agreement": None, "alternatives": [], "draft": None}
     answers = [
         {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains} | drawn
         for q, (confidence, abstains) in trust.items()

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from oracle.evaluation.conditions import FAMILIAR, GAUGE, NOTHING, OWN, SOURCE, SWAPPED
+from oracle.evaluation.conditions import DRAFTED, FAMILIAR, GAUGE, NOTHING, OWN, SOURCE, SWAPPED, UNDRAFTED
 from oracle.evaluation.report import Report
 from oracle.evaluation.rows import Row
 from oracle.evaluation.tables import NAMES
@@ -76,7 +76,7 @@ def sheet(path: Path, height: float) -> Iterator[Figure]:
 
 def group_of(condition: str) -> Group:
     """What a condition knows of a target, and its colour."""
-    if condition in (OWN, GAUGE, FAMILIAR):
+    if condition in (OWN, UNDRAFTED, DRAFTED, GAUGE, FAMILIAR):
         return Group("reads the weights", BLUE)
     if condition in IN_PLACE:
         return Group("reads something else", GREY)

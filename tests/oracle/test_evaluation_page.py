@@ -274,10 +274,10 @@ def test_transcripts_are_drawn_by_the_seed_and_not_by_the_order_of_the_rows() ->
 
 
 def test_every_condition_is_explained_and_has_a_place_among_the_bars() -> None:
-    names = list(conditions_of(EvalConfig()))
+    names = list(conditions_of(EvalConfig(), drafts=True))
     assert all(meaning_of(name) != name for name in names)
     others = [name for name in names if group_of(name).title == "other methods"]
-    assert all(name.startswith(("majority", "nearest", "decoder")) for name in others)
+    assert all(name.startswith(("majority", "nearest", "statistics", "decoder")) for name in others)
     assert [pairs_in(pairs_name(n)) for n in (0, 256)] == [("black box", 0), ("black box", 256)]
     assert pairs_in(lookup_name(16)) == ("look-up", 16)
 
