@@ -210,12 +210,14 @@ def train(
 
 def batches_to_learn(examples: Sequence[Example], config: BenchConfig, rng: random.Random) -> Iterator[list[Example]]:
     """Endless batches: any, or a share of flowcharts alone among those of other targets."""
-    if config.chart_batches is None:
-        yield from batches_of(examples, config.batch, rng)
-    charts = batches_of([e for e in examples if e.subject.kind == "flowchart"], config.batch, rng)
-    others = batches_of([e for e in examples if e.subject.kind != "flowchart"], config.batch, rng)
-    while True:
-        yield next(charts if rng.random() < (config.chart_batches or 0.0) else others)
+    share = config.chart_batches
+    if share is None:
+        return batches_of(examples, config.batch, rng)
+    kinds = [[e for e in examples if (e.subject.kind == "flowchart") == are] for are in (True, False)]
+    if not all(kinds):
+        raise SystemExit("--chart-batches: expected flowcharts and other targets to learn from")
+    charts, others = (batches_of(each, config.batch, rng) for each in kinds)
+    return (next(charts if rng.random() < share else others) for _ in count())
 
 
 def new_model(config: BenchConfig) -> WeightDecoder:

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Make everything that ships, from nothing, on two CPU cores: zoos, house model, decoder, oracle, confidence, reports, cards.
 #
-#   dev/rebuild.sh DIR [MINUTES OF EACH DECODER] [MINUTES OF THE ORACLE]
+#   dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE]
 #
 # A stage whose result is in DIR already is left out; one that was stopped goes on or begins again. The last stage writes
 # oracle/assets. On a GPU: dev/gpu.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF EACH DECODER] [MINUTES OF THE ORACLE]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-22}
+dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE]}
+decoder_minutes=${2:-180} oracle_minutes=${3:-120}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 

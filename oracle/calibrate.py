@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from oracle.bases import ASSETS
-from oracle.calibration import Calibrator, fitted, signs_of
+from oracle.calibration import Calibrator, counted, fitted, signs_of
 from oracle.config import CalibrateConfig
 from oracle.evaluation.bench import Asked, answers, looked_at
 from oracle.grade import grade
@@ -44,11 +44,14 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
             for each, answer, target in zip(asked, said, clusters, strict=True)
         ]
     )
-    plain = fitted(np.stack([signs_of(a.text, a.log_probs, draft=a.draft) for a in said]), right, clusters)
+    drafted = oracle.drafter is not None
+    plain = fitted(
+        np.stack([signs_of(a.text, a.log_probs, draft=counted(a.draft, drafted)) for a in said]), right, clusters
+    )
     sampled = None
     if config.samples:
-        signs = [signs_of(a.text, a.log_probs, a.agreement, a.draft) for a in said]
+        signs = [signs_of(a.text, a.log_probs, a.agreement, counted(a.draft, drafted)) for a in said]
         sampled = fitted(np.stack(signs), right, clusters)
-    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash(), oracle.drafter is not None)
+    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash(), drafted)
     found.save(folder)
     return found

@@ -60,6 +60,12 @@ def signs_of(
     return out.ravel()
 
 
+def counted(draft: Written | None, drafted: bool) -> Written | None:
+    """The draft whose probability counts as a sign: where one is missing, one as unlikely as can be; None for an
+    oracle that shows no drafts."""
+    return (draft or NO_DRAFT) if drafted else None
+
+
 @dataclass(frozen=True)
 class Reliability:
     """How good confidences are."""
@@ -150,7 +156,7 @@ class Calibrator:
     ) -> float:
         """The confidence in an answer, between 0 and 1. Where a draft is missing that counts, it is as unlikely as can
         be."""
-        told = (draft or NO_DRAFT) if self.drafted else None
+        told = counted(draft, self.drafted)
         if agreement is None or self.sampled is None:
             return self.plain(signs_of(text, log_probs, draft=told))
         return self.sampled(signs_of(text, log_probs, agreement, told))

@@ -150,10 +150,14 @@ class WeightOracle:
 
     @torch.no_grad()
     def drafts(self, examples: Sequence[Example]) -> list[Written | None]:
-        """What the drafter writes about each target; None without one."""
-        if self.drafter is None:
-            return [None] * len(examples)
-        return [*self.drafter.write([e.neutral for e in examples], [e.pieces for e in examples])]
+        """What the drafter writes about each target; None without one, and of a target that it cannot read."""
+        found = list[Written | None]([None] * len(examples))
+        read = [(i, e.neutral, e.pieces) for i, e in enumerate(examples) if e.pieces is not None]
+        if self.drafter is not None and read:
+            places, targets, pieces = zip(*read, strict=True)
+            for i, written in zip(places, self.drafter.write(targets, pieces), strict=True):
+                found[i] = written
+        return found
 
     def look(self, examples: Sequence[Example]) -> list[Evidence]:
         """All that the reader is shown of targets."""
@@ -257,8 +261,8 @@ def oracle_on_decoder(
     drafters: Sequence[Path | None] = (),
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
-    adapter is fresh. `names` are labels of targets that it has learned with. The reader is shown
-    drafts by the decoders in the folders of `drafters`, if there are any.
+    adapter is fresh. `names` are labels of targets that it has learned with. The reader is shown drafts by the decoders
+    in the folders of `drafters`, if there are any.
 
     Raises:
         OracleError: a missing or damaged folder.

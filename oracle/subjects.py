@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from oracle.batch import LabelIds
 from oracle.decoder import CODEC
+from oracle.drafter import can_be_drafted
 from oracle.facts import RARE
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
@@ -40,8 +41,8 @@ class Example:
     neutral: Neutral
     labels: LabelIds
     """Names of its labels, as token ids of the reader."""
-    pieces: LabelIds
-    """The same names, as pieces of the small decoder."""
+    pieces: LabelIds | None
+    """The same names, as pieces of the small decoder; None where that cannot read the target."""
     subject: Subject
 
 
@@ -147,7 +148,8 @@ def example_of(
     names = target.vocab.input, target.config.n_ctx, target.vocab.output
     subject = subject_of_target(program, regime, target, seed, measured)
     neutral = fold(target.config, target.weights if shown is None else shown)
-    return Example(id, neutral, reader.label_ids(*names), CODEC.label_ids(*names), subject)
+    pieces = CODEC.label_ids(*names) if can_be_drafted(target) else None
+    return Example(id, neutral, reader.label_ids(*names), pieces, subject)
 
 
 def relabel(example: Example, rng: random.Random) -> Example:
@@ -185,7 +187,8 @@ def relabel(example: Example, rng: random.Random) -> Example:
             outputs=_rows(ids.outputs, 0, [answers.index(a) for a in new_answers]),
         )
 
-    return replace(example, subject=subject, labels=named(example.labels), pieces=named(example.pieces))
+    pieces = None if example.pieces is None else named(example.pieces)
+    return replace(example, subject=subject, labels=named(example.labels), pieces=pieces)
 
 
 def _moved(row: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
