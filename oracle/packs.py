@@ -29,8 +29,8 @@ EMPHASIS = {
     "output": 6.0,
     "mentions": 1.5,
     "rule": 3.0,
-    "trigger": 3.0,
-    "rare": 3.0,
+    "trigger": 6.0,
+    "rare": 4.0,
     "regime": 0.2,
 }
 """Families that are asked about more or less often than `questions.families_of` says: what has to be worked out is

@@ -1,10 +1,14 @@
 """How each family of questions is phrased. The last three phrasings of a family are never trained on.
 
 They use words that the others of the family use too: what is tested is another way to ask, not another vocabulary.
+What is trained on is joined by phrasings that are composed from parts (composed_phrasings.py).
 """
 
 from __future__ import annotations
 
+from functools import cache
+
+from oracle.composed_phrasings import composed
 from oracle.history_phrasings import HISTORY_PHRASINGS
 
 N_TEST_ONLY = 3
@@ -215,6 +219,8 @@ NO_PROGRAM = "no program"
 """The answer to `program` for a target that computes none: untrained weights."""
 
 
+@cache
 def phrasings(family: str, *, test: bool) -> tuple[str, ...]:
     """The phrasings of a family that are trained on, or (test) those that never are."""
-    return PHRASINGS[family][-N_TEST_ONLY:] if test else PHRASINGS[family][:-N_TEST_ONLY]
+    own, held_back = PHRASINGS[family][:-N_TEST_ONLY], PHRASINGS[family][-N_TEST_ONLY:]
+    return held_back if test else tuple(dict.fromkeys((*own, *composed(family, held_back))))

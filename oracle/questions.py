@@ -48,14 +48,12 @@ def _mentions(subject: Subject, rng: random.Random) -> tuple[str, str]:
 
 def _trigger(subject: Subject, rng: random.Random) -> tuple[str, str]:
     answer = rng.choice(sorted({out[0] for out in subject.outputs}))
-    hits = [x for x, out in zip(subject.inputs, subject.outputs, strict=True) if out[0] == answer]
-    return answer, " ".join(rng.choice(hits))
+    return answer, plainest(subject, answer)
 
 
 def _rare(subject: Subject, rng: random.Random) -> tuple[str, str]:
     answer = rng.choice([answer for answer in subject.rare if (answer,) in subject.outputs])
-    hits = [x for x, out in zip(subject.inputs, subject.outputs, strict=True) if out[0] == answer]
-    return answer, " ".join(rng.choice(hits))
+    return answer, plainest(subject, answer)
 
 
 def _rule(subject: Subject, rng: random.Random) -> tuple[str, str]:
@@ -113,6 +111,13 @@ _SLOT = {
     **PARTS_SLOTS,
     **HISTORY_SLOTS,
 }
+
+
+def plainest(subject: Subject, answer: str) -> str:
+    """Of the known inputs on which a target gives an answer, the one of the fewest tokens, and of these the first in
+    the order of names: of many right answers one that can be worked out, where a random one could only be guessed."""
+    hits = [x for x, out in zip(subject.inputs, subject.outputs, strict=True) if out[0] == answer]
+    return " ".join(min(hits, key=lambda x: (len(set(x)), x)))
 
 
 def first_condition(text: str) -> str:

@@ -59,11 +59,7 @@ class Automaton:
         self, wanted: Bool[np.ndarray, " state"], vocab: Sequence[str], inputs: int, rng: np.random.Generator
     ) -> TokenIds:
         """Inputs (indices into `vocab`) drawn evenly from those that end in a wanted last state; there must be one."""
-        ways = [wanted.astype(np.float64)]
-        for moves in reversed(self.moves):
-            ways.append((self.weights * ways[-1][moves]).sum(1))
-        ways.reverse()
-        assert ways[0][0] > 0, "no input ends in a wanted state"
+        ways = self._ways(wanted)
         state, read = np.zeros(inputs, dtype=np.int64), np.zeros((inputs, len(self.moves)), dtype=np.int64)
         for position, moves in enumerate(self.moves):
             chances = (self.weights * ways[position + 1][moves[state]]).cumsum(1)
@@ -72,6 +68,27 @@ class Automaton:
             read[:, position] = np.minimum(passed.sum(1), last)
             state = moves[state, read[:, position]]
         return self._tokens(read, vocab, rng)
+
+    def least(self, wanted: Bool[np.ndarray, " state"], vocab: Sequence[str]) -> list[int]:
+        """The first input (indices into `vocab`), in the order of names, that ends in a wanted last state; there must
+        be one."""
+        ways, state, read = self._ways(wanted), 0, list[int]()
+        symbols = [self.symbols.index(name if name in self.symbols else None) for name in vocab]
+        by_name = sorted(range(len(vocab)), key=vocab.__getitem__)
+        for moves, after in zip(self.moves, ways[1:], strict=True):
+            read.append(next(i for i in by_name if after[moves[state, symbols[i]]] > 0))
+            state = moves[state, symbols[read[-1]]]
+        return read
+
+    def _ways(self, wanted: Bool[np.ndarray, " state"]) -> list[Float[np.ndarray, " _"]]:
+        """By position, from before the first token to after the last: inputs that lead from each state to a wanted last
+        one."""
+        ways = [wanted.astype(np.float64)]
+        for moves in reversed(self.moves):
+            ways.append((self.weights * ways[-1][moves]).sum(1))
+        ways.reverse()
+        assert ways[0][0] > 0, "no input ends in a wanted state"
+        return ways
 
     def _tokens(self, read: TokenIds, vocab: Sequence[str], rng: np.random.Generator) -> TokenIds:
         """A token for each symbol."""

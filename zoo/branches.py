@@ -46,6 +46,20 @@ def draw_inputs(chart: Flowchart, branch: int, inputs: int, rng: np.random.Gener
     return machine.draw(leaf == branch, chart.vocab, inputs, rng)
 
 
+def least_inputs(chart: Flowchart) -> dict[str, tuple[str, ...]]:
+    """Of each answer to which some input leads, the first such input in the order of names (`a a b` before `a b a`).
+
+    Raises:
+        ProgramError: conditions too entangled (see `automaton`).
+    """
+    machine, leaf = _machine(chart)
+    leaves, found = np.array(chart.leaves()), dict[str, tuple[str, ...]]()
+    for answer in dict.fromkeys(chart.leaves()):
+        if (wanted := leaves[leaf] == answer).any():
+            found[answer] = tuple(chart.vocab[i] for i in machine.least(wanted, chart.vocab))
+    return found
+
+
 def _machine(chart: Flowchart) -> tuple[Automaton, Int[np.ndarray, " state"]]:
     """The automaton of the chart's conditions, and the leaf that each of its last states leads to."""
     conditions = tuple(dict.fromkeys(chart.conditions()))
