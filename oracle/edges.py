@@ -33,6 +33,7 @@ from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
 from oracle.extended import BareLinear, squash
 from oracle.nodes import Group, Heads, Nodes, by_head, heads_of, nodes_of
+from oracle.pairings import cleaned, paired
 from oracle.rotary import DISTANCES, turned_pairings
 
 
@@ -61,11 +62,11 @@ class EdgeNet(nn.Module):
         """Edges between the nodes that exist, in their order; the first group holds the labels of the input."""
         nodes = nodes_of(groups, mask)
         meets = nodes.write_layer[:, :, None] < nodes.read_layer[:, None]
-        pairings = squash(nodes.writes @ nodes.reads.transpose(1, 2))
+        pairings = squash(paired(nodes.writes, nodes.reads.transpose(1, 2)))
         pairings = torch.where(nodes.unsigned[..., None], pairings.abs(), pairings)
         read = self.read(pairings[..., None]) * meets[..., None]
         edges = read + read.transpose(1, 2)
-        gram = squash(nodes.labels @ nodes.labels.transpose(1, 2))[..., None]
+        gram = squash(paired(nodes.labels, nodes.labels.transpose(1, 2)))[..., None]
         among = self.gram(gram) * (1 - batch.no_norm[..., None, None])
         if any(group.tokens is not None and group.n for group in groups):
             heads = heads_of(batch, groups, mask)
@@ -95,16 +96,22 @@ class EdgeNet(nn.Module):
             ((1 + net(heads.tokens)) * on)[:, :, None, None] for net in (self.compared_by, self.moved_by)
         )
         query, key, value = (torch.einsum("bnd,bhdk->bhnk", labels, W) for W in (heads.W_Q, heads.W_K, heads.W_V))
-        scores = squash(query @ key.transpose(-1, -2))
+        scores = squash(paired(query, key.transpose(-1, -2)))
         compared = self.compared[0](torch.stack([scores, scores.transpose(-1, -2)], -1))
         if batch.rates.shape[1]:
             change = squash(turned_pairings(query, key, batch.rates[:, : key.shape[3]], batch.kind[:, 4:5]))
             compared = compared + self.turned(torch.cat([change, change.transpose(2, 3)], -1))
-        pair = squash(torch.einsum("bhnd,bmd->bhnm", value @ heads.W_O, nodes.reads))[..., None]
+        pair = squash(self._read_by(nodes, value @ heads.W_O))[..., None]
         label = (nodes.write_layer[:, : nodes.n_labels] < 0)[:, None, :, None]
         is_read = (self._is_read(batch, heads, nodes)[:, :, None] & label)[..., None]
         moved = (self.moved(pair) * moved_by * is_read).sum(1)
         return (self.compared[1](compared) * compared_by).sum(1), moved
+
+    @staticmethod
+    def _read_by(nodes: Nodes, moved: Float[Tensor, "batch head n d_model"]) -> Float[Tensor, "batch head n node"]:
+        """What each node reads of vectors that heads write."""
+        read = torch.einsum("bhnd,bmd->bhnm", moved, nodes.reads)
+        return cleaned(read, moved.norm(dim=3)[..., None] * nodes.reads.norm(dim=2)[:, None, None])
 
     @staticmethod
     def _is_read(batch: WeightBatch, heads: Heads, nodes: Nodes) -> Bool[Tensor, "batch head node"]:
@@ -121,16 +128,14 @@ class EdgeNet(nn.Module):
         mixtures, wants = (by_head(heads, groups, of_group) for of_group in (channels, covectors))
         query, key, value = (torch.einsum("bhdp,bhdk->bhkp", mixtures, W) for W in (heads.W_Q, heads.W_K, heads.W_V))
         met = (torch.cat([query, heads.query[..., None]], -1), key, torch.einsum("bhkd,bhdp->bhkp", heads.W_O, wants))
-        sides = [
-            torch.einsum("bnd,bhdp->bhnp", nodes.writes, W @ m)
-            for W, m in zip((heads.W_K, heads.W_Q, heads.W_V), met, strict=True)
-        ]
-        seen = squash(torch.cat(sides, -1))
+        sides = torch.cat([W @ m for W, m in zip((heads.W_K, heads.W_Q, heads.W_V), met, strict=True)], -1)
+        met_by = torch.einsum("bnd,bhdp->bhnp", nodes.writes, sides)
+        seen = squash(cleaned(met_by, nodes.writes.norm(dim=2)[:, None, :, None] * sides.norm(dim=2)[:, :, None]))
         seen = torch.where(nodes.unsigned[:, None, :, None], seen.abs(), seen)
         writes_before = nodes.write_layer[:, None] < heads.layer[..., None]
         writer = self.head_writer(seen) * writes_before[..., None]
         moved = value.transpose(-1, -2) @ heads.W_O
-        reader = self.head_reader(squash(torch.einsum("bhpd,bmd->bhmp", moved, nodes.reads)))
+        reader = self.head_reader(squash(self._read_by(nodes, moved)).transpose(2, 3))
         own = writer + reader * self._is_read(batch, heads, nodes)[..., None]
         return own * heads.exists[..., None, None]
 

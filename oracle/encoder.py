@@ -21,6 +21,7 @@ from oracle.config import EncoderConfig
 from oracle.edges import EdgeBlock, EdgeNet
 from oracle.extended import BareLinear, squash
 from oracle.nodes import Group
+from oracle.pairings import paired
 from oracle.states import Stream, final_gram
 from oracle.sweeps import N_KIND, Reading, Sweeps
 
@@ -122,7 +123,7 @@ class WeightEncoder(Pooled):
         )
         out = []
         for W, ids, name, label, kind in rows:
-            seen = squash(torch.cat([W @ Y, W @ gram], -1))
+            seen = squash(paired(W, torch.cat([Y, gram], -1)))
             out.append((name(ids, table) + label(seen) + self.kind[kind], (ids != 0).any(-1)))
         return out
 
@@ -133,7 +134,7 @@ class WeightEncoder(Pooled):
         no_norm = batch.no_norm
         bias = batch.b_U + torch.einsum("bd,bdo->bo", stream.constant * no_norm, batch.W_U)
         X = torch.cat([stream.X, (stream.constant * (1 - no_norm))[..., None]], -1)
-        seen = squash(torch.cat([batch.W_U.transpose(1, 2) @ X, bias[..., None]], -1))
+        seen = squash(torch.cat([paired(batch.W_U.transpose(1, 2), X), bias[..., None]], -1))
         ids = batch.output_ids
         return self.output_name(ids, table) + self.output_label(seen) + self.kind[2], (ids != 0).any(-1)
 

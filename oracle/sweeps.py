@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from oracle.batch import EXTENSIONS, LayerBatch, WeightBatch
 from oracle.config import EncoderConfig
 from oracle.extended import BareLinear, Gates, HeadExtension, Signed, both_signs, gates_of, squash
+from oracle.pairings import cleaned, paired
 from oracle.states import Stream, channels_of, head_gram, neuron_gram
 
 N_KIND = 6
@@ -103,7 +104,7 @@ def head_pairings(
     query = torch.einsum("bdc,bhdk->bhck", channels, layer.W_Q)
     constant = layer.b_Q + torch.einsum("bd,bhdk->bhk", bias, layer.W_Q)
     key = torch.einsum("bdc,bhdk->bhck", channels, layer.W_K)
-    return squash(torch.cat([query, constant[:, :, None]], 2) @ key.transpose(-1, -2)).flatten(2)
+    return squash(paired(torch.cat([query, constant[:, :, None]], 2), key.transpose(-1, -2))).flatten(2)
 
 
 def head_writes(
@@ -114,7 +115,7 @@ def head_writes(
     """X^T W_V W_O Y of every head, on mixtures of the channels."""
     value = torch.einsum("bdc,bhdk->bhck", channels, layer.W_V)
     out = torch.einsum("bhkd,bdo->bhko", layer.W_O, reads)
-    return squash(value @ out).flatten(2)
+    return squash(paired(value, out)).flatten(2)
 
 
 class Sweeps(nn.Module):
@@ -169,14 +170,15 @@ class Sweeps(nn.Module):
         """Forward: neuron tokens of one layer, whose writes join the stream; it was `before` ahead of the heads."""
         layer, seen_stream = batch.layers[index], stream.seen_by_neurons(before, batch)
         channels, start = channels_of(seen_stream, batch), bias_stream(seen_stream, batch)
-        bias = layer.b_in + torch.einsum("bd,bdm->bm", start, layer.W_in)
-        seen = torch.cat([torch.einsum("bdm,bdc->bmc", layer.W_in, channels), bias[..., None]], -1)
+        added = torch.einsum("bd,bdm->bm", start, layer.W_in)
+        bias = cleaned(layer.b_in + added, layer.b_in.abs() + start.norm(dim=1)[:, None] * layer.W_in.norm(dim=1))
+        seen = torch.cat([paired(layer.W_in.transpose(1, 2), channels), bias[..., None]], -1)
         size = torch.sqrt(seen.square().sum(-1) + 1e-24)
         size = torch.where(batch.smooth & (batch.has("gated") == 0), torch.ones_like(size), size)
         seen = squash(2 * seen / size[..., None])
         gates = gates_of(batch, layer, channels, start)
         size = size if gates is None else size * gates.scale
-        written = squash(size[..., None] * torch.einsum("bmd,bdo->bmo", layer.W_out, reads))
+        written = squash(size[..., None] * paired(layer.W_out, reads))
         more = 0.0 if gates is None else self.gate_forward(gates.features)
         if bool(batch.normalised.any()):
             more = more + self.neuron_gram(neuron_gram(batch, layer, channels, size))
@@ -196,7 +198,7 @@ class Sweeps(nn.Module):
     ) -> tuple[Float[Tensor, "batch d_mlp d_token"], Float[Tensor, "batch d_model out_channels"]]:
         """Backward: final neuron tokens of one layer, and Y with what the neurons read."""
         layer, gates = batch.layers[index], reading.gates
-        written = squash(reading.scale[..., None] * torch.einsum("bmd,bdo->bmo", layer.W_out, reads))
+        written = squash(reading.scale[..., None] * paired(layer.W_out, reads))
         more = 0.0 if gates is None else self.gate_backward(gates.features)
 
         def net(features: Float[Tensor, "batch component feature"]) -> Float[Tensor, "batch component d_token"]:
