@@ -53,24 +53,33 @@ class Step:
 
 
 def training_steps(
-    examples: Sequence[Example], config: TrainConfig, rank: int = 0, n_ranks: int = 1, first: int = 0
+    examples: Sequence[Example],
+    config: TrainConfig,
+    rank: int = 0,
+    n_ranks: int = 1,
+    first: int = 0,
+    *,
+    drafted: bool = False,
 ) -> Iterator[Step]:
-    """Endless training steps from number `first` on. A step depends on the seed, its number and the rank alone, and
-    those of several ranks have other targets, names and questions."""
+    """Endless training steps from number `first` on, of an oracle that shows drafts or does not.
+
+    A step depends on the seed, its number and the rank alone, and those of several ranks have other targets, names and
+    questions.
+    """
     batches = batches_of(examples, config.targets_per_step, random.Random(config.seed), rank, n_ranks)
     for index, batch in enumerate(islice(batches, first, None), first):
         rng = random.Random(f"{config.seed}/{rank}/{index}")
         named = [relabel(example, rng) for example in batch] if config.relabel else batch
         asked = [(i, q) for i, e in enumerate(named) for q in draw(e.subject, config.questions_per_target, rng)]
         owner, questions = zip(*asked, strict=True)
-        yield Step(tuple(named), owner, questions, tuple(seen_of(config, rng) for _ in named))
+        yield Step(tuple(named), owner, questions, tuple(seen_of(config, drafted, rng) for _ in named))
 
 
-def seen_of(config: TrainConfig, rng: random.Random) -> Seen:
+def seen_of(config: TrainConfig, drafted: bool, rng: random.Random) -> Seen:
     """What a training shows of a target: mostly all, else nothing; or, if there are drafts, one of the two."""
     if rng.random() < config.no_weights:
         return NOTHING
-    part = rng.random() if config.drafts else 1.0
+    part = rng.random() if drafted else 1.0
     return Seen(tokens=part >= config.in_part, draft=not config.in_part <= part < 2 * config.in_part)
 
 

@@ -184,7 +184,8 @@ def fit(
         done.history,
         time.monotonic() - 60 * done.minutes,
     )
-    steps = training_steps(examples, config, accelerator.process_index, accelerator.num_processes, done.step)
+    ranks = accelerator.process_index, accelerator.num_processes
+    steps = training_steps(examples, config, *ranks, done.step, drafted=oracle.drafter is not None)
     next_eval, frozen, index = done.minutes + config.eval_every, frozen_share(config), done.step
     with progress(config.minutes, "oracle", not accelerator.is_main_process) as bar:
         for index in count(done.step):

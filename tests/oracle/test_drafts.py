@@ -110,7 +110,7 @@ def test_a_draft_can_name_no_special_token() -> None:
 
 def test_what_is_not_shown_makes_no_difference(drafting: WeightOracle, config: TrainConfig, zoo: Zoo) -> None:
     examples = load_examples(zoo, drafting.reader, split="train", limit=6, seed=0)
-    step, swap = next(training_steps(examples, config)), [1, 2, 3, 0]
+    step, swap = next(training_steps(examples, config, drafted=True)), [1, 2, 3, 0]
 
     def moved(seen: Seen) -> float:
         shown = replace(step, seen=(seen,) * len(step.seen))
@@ -123,10 +123,10 @@ def test_what_is_not_shown_makes_no_difference(drafting: WeightOracle, config: T
 
 def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) -> None:
     rng = random.Random(0)
-    counts = [seen_of(config, rng) for _ in range(2_000)]
+    counts = [seen_of(config, True, rng) for _ in range(2_000)]
     for seen, share in ((ALL, 0.36), (Seen(True, False), 0.27), (Seen(False, True), 0.27), (Seen(False, False), 0.1)):
         assert counts.count(seen) / len(counts) == pytest.approx(share, abs=0.04)
-    plain = [seen_of(replace(config, drafts=()), rng) for _ in range(500)]
+    plain = [seen_of(config, False, rng) for _ in range(500)]
     assert all(seen.tokens == seen.draft for seen in plain)
 
 
