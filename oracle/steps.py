@@ -94,7 +94,7 @@ def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = N
     written = ["" if draft is None else draft.text for draft in oracle.drafts(step.examples)]
     drafts = [written[i] if seen.draft else "" for i, seen in zip(order, step.seen, strict=True)]
     prefix = oracle.reader.read(tokens[list(order)] * shown[:, None, None], drafts)
-    losses, any_seen = tokens.new_zeros(len(step.questions)), [any(seen) for seen in step.seen]
+    losses, any_seen = torch.zeros(len(step.questions), device=tokens.device), [any(seen) for seen in step.seen]
     for chosen in step.by_length():
         texts, owner = step.texts(oracle, chosen), [step.owner[i] for i in chosen]
         loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [any_seen[i] for i in owner])).float()
