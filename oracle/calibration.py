@@ -174,15 +174,15 @@ class Calibrator:
         """
         if not (folder / FILE).is_file():
             return None
-        told: dict[str, Any] = read_json(folder / FILE, 1 << 16, OracleError)
+        told: Any = read_json(folder / FILE, 1 << 16, OracleError)
         try:
-            if set(told) | {"drafted"} != {field.name for field in fields(cls)}:
+            if not isinstance(told, dict) or set(told) | {"drafted"} != {field.name for field in fields(cls)}:
                 raise ValueError("not what `weight-oracle calibrate` writes")
             n_signs = len(SIGNS) + bool(told.get("drafted"))
             plain = Fit.of_json(told["plain"], n_signs)
             sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], n_signs + 1)
-        except ValueError as problem:
-            raise OracleError(f"{shown(folder / FILE, 300)}: {problem}") from None
+        except (ValueError, OverflowError) as problem:
+            raise OracleError(f"{shown(folder / FILE, 300)}: {shown(problem)}") from None
         return cls(**told | {"plain": plain, "sampled": sampled})
 
 

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+MAX_PARAMETERS = 20_000_000
+"""Parameters of the largest target that an oracle reads in one piece."""
+
 
 @dataclass(frozen=True)
 class EncoderConfig:

@@ -23,6 +23,8 @@ from tracr_tasks.nested import assignments, nested
 
 PAD, START, END, GLUE = range(4)
 """Ids of the pieces that are no text; GLUE stands where two pieces touch that would else have a space between them."""
+MAX_NAME_CHARACTERS = 1_000
+"""Of a label's name that are read."""
 CALLS = (
     *("select", "aggregate", "map", "sequence_map", "linear", "selector_width", "constant", "numerical"),
     *("categorical", "selector_and", "selector_or", "selector_not", "int"),
@@ -100,8 +102,8 @@ class TextCodec:
                 yield piece
 
     def name_ids(self, name: str) -> list[int]:
-        """Ids of a label's name, in which nothing needs GLUE."""
-        return [id for id in self.encode(name) if id != GLUE]
+        """Ids of the beginning of a label's name, in which nothing needs GLUE; four of them make its code."""
+        return [id for id in self.encode(name[:MAX_NAME_CHARACTERS]) if id != GLUE]
 
     def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
         """Ids of a target's label names, as `Reader.label_ids` gives them for a language model."""

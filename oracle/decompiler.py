@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from oracle.added import zeros_added
 from oracle.bases import ASSETS
 from oracle.batch import WeightBatch, collate
+from oracle.checked import built, checked_sizes
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
 from oracle.neutral import fold
 from oracle.rivals import ENCODERS
 from tracr_tasks.errors import InputError, OracleError
-from zoo.files import read_header, read_json, shown, write_atomic
+from zoo.files import read_json, shown, write_atomic
 from zoo.target import Target
 
 CONFIG_FILE, WEIGHTS_FILE = "decoder_config.json", "decoder.safetensors"
@@ -60,27 +60,11 @@ class Decompiler:
         Raises:
             OracleError: a missing or damaged folder.
         """
-        from safetensors.torch import load_file
-
         folder = ASSETS / "decoder" if path is None else Path(path)
         if not (folder / CONFIG_FILE).is_file():
             raise OracleError(f"{shown(folder, 300)}: no {CONFIG_FILE}; expected the folder of a trained decoder")
         facts = read_json(folder / CONFIG_FILE, 1 << 20, OracleError)
-        try:
-            sizes = EncoderConfig(**facts["weights"]), DecoderConfig(**facts["decoder"])
-            decoder = new_decoder(facts["encoder"], *sizes)
-        except (KeyError, TypeError, InputError) as problem:
-            raise OracleError(
-                f"{shown(folder / CONFIG_FILE, 300)}: not what a trained decoder has: {problem}"
-            ) from None
-        expected = {name: tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
-        got = {n: e.shape for n, e in read_header(folder / WEIGHTS_FILE, OracleError).tensors.items()}
-        missing = zeros_added(expected, got, "encoder.")
-        for name in sorted((expected.keys() | got.keys()) - missing.keys()):
-            if expected.get(name) != got.get(name):
-                shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
-                raise OracleError(f"{shown(folder / WEIGHTS_FILE, 300)}: tensor {shown(name)} has {shapes}")
-        decoder.load_state_dict(missing | {name: t.float() for name, t in load_file(folder / WEIGHTS_FILE).items()})
+        decoder = _described(facts, shown(folder / CONFIG_FILE, 300), folder / WEIGHTS_FILE)
         return cls(decoder, facts)
 
     def save_pretrained(self, path: Path | str) -> None:
@@ -100,12 +84,32 @@ class Decompiler:
         """The likeliest program of each target, piece after piece, and the log-probability (nats) of its text.
 
         Raises:
-            InputError: a target of more than `MAX_PARAMETERS` parameters.
+            InputError: a target of more than `MAX_PARAMETERS` parameters, or weights whose products are not finite.
         """
         for target in targets:
             if target.n_parameters > MAX_PARAMETERS:
                 raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
-        return self.decoder.write(read_batch(self.decoder.codec, targets)) if targets else []
+        written = self.decoder.write(read_batch(self.decoder.codec, targets)) if targets else []
+        for number, each in enumerate(written, 1):
+            if not math.isfinite(each.log_prob):
+                raise InputError(f"target {number}: expected weights whose products are finite in float32")
+        return written
+
+
+def _described(facts: Any, where: str, path: Path) -> WeightDecoder:
+    """The decoder that a configuration describes, with the weights of a file.
+
+    Raises:
+        OracleError: a field is missing or out of range, or the weights are not those of such a decoder.
+    """
+    where = f"{where}: not what a trained decoder has"
+    if not isinstance(facts, dict) or not {"encoder", "weights", "decoder"} <= facts.keys():
+        raise OracleError(f"{where}: expected the fields encoder, weights and decoder")
+    if not isinstance(kind := facts["encoder"], str) or kind not in ENCODERS:
+        raise OracleError(f"{where}: encoder = {shown(repr(kind))}, expected one of {', '.join(ENCODERS)}")
+    weights = checked_sizes(EncoderConfig, facts["weights"], f"{where}: weights")
+    sizes = checked_sizes(DecoderConfig, facts["decoder"], f"{where}: decoder")
+    return built(lambda: new_decoder(kind, weights, sizes), path, where, "encoder.")
 
 
 def facts_of(encoder: str, weights: EncoderConfig, decoder: DecoderConfig, **more: Any) -> dict[str, Any]:

@@ -25,11 +25,14 @@ from transformers import DynamicCache
 
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
+from oracle.bounded import in_chat
 from oracle.injection import added_after, first_layer, refuse_checkpointing
 from oracle.template import PLACEHOLDER, behind, draft_context, escape, weights_context
 from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
+MAX_NAME_CHARACTERS = 1_000
+"""Of a label's name that are read."""
 MAX_ANSWER = 160
 """Tokens of the longest answer."""
 IGNORED = -100
@@ -128,7 +131,8 @@ class Reader:
         self.placeholder_id: int = tokenizer.convert_tokens_to_ids(PLACEHOLDER)
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id: int = tokenizer.pad_token_id
-        self.special = frozenset(tokenizer.all_special_tokens) | {PLACEHOLDER}
+        added = (str(token) for token in tokenizer.added_tokens_decoder.values())  # of a chat, say: not all are listed
+        self.special = frozenset((*tokenizer.all_special_tokens, *added, PLACEHOLDER))
         self._names: dict[str, list[int]] = {}
 
     @property
@@ -153,9 +157,11 @@ class Reader:
         return LabelIds(*(pad_ids([self.name_ids(n) for n in names]) for names in (tokens, positions, outputs)))
 
     def name_ids(self, name: str) -> list[int]:
-        """Token ids of one name, as it stands inside a sentence; remembered, since targets share most names."""
+        """Token ids of one name, as it stands inside a sentence; remembered, since targets share most names. Special
+        tokens in it stay text, and of a very long one the beginning is read: four ids make its code."""
         if name not in self._names:
-            found: list[int] = self.tokenizer(" " + name, add_special_tokens=False)["input_ids"]
+            text = " " + escape(name[:MAX_NAME_CHARACTERS], self.special)
+            found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
             self._names[name] = found or [self.eos_id]
         return self._names[name]
 
@@ -165,9 +171,7 @@ class Reader:
         safe, before = escape(question, self.special), escape(context, self.special)
         if not self.chat:
             return behind(safe, before)
-        said: str = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": before + safe}], tokenize=False, add_generation_prompt=True
-        )
+        said = in_chat(self.tokenizer, before + safe)
         return said.removeprefix(self.tokenizer.decode(self.first))  # it stands in front of all, not of the question
 
     def texts(self, prompts: Sequence[str], answers: Sequence[str] | None = None, *, alone: bool = False) -> TextBatch:

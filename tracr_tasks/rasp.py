@@ -7,6 +7,7 @@ its canonical text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -26,6 +27,8 @@ AnyFunction = Function | Callable[..., Any]
 
 RESERVED = ("BOS", "PAD", "compiler_bos", "compiler_pad")
 """Token names that a vocabulary must leave to the compiler."""
+MAX_SEQ_LEN = 100_000
+"""Of the longest input of a program."""
 
 
 class Expression:
@@ -328,13 +331,15 @@ def vocabulary_reasons(vocab: tuple[Value, ...], max_seq_len: int) -> tuple[str,
         for name in dict.fromkeys(names)
         if name in RESERVED
     ]
-    reasons += [f"the vocabulary holds {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    reasons += [f"the vocabulary holds {name!r} twice" for name, count in Counter(names).items() if count > 1]
     if None in vocab:
         reasons.append("none is not a token")
     if not vocab:
         reasons.append("the vocabulary is empty")
     if max_seq_len < 1:
         reasons.append(f"max_seq_len must be 1 or more, not {max_seq_len}")
+    if max_seq_len > MAX_SEQ_LEN:
+        reasons.append(f"max_seq_len must be {MAX_SEQ_LEN:,} or less, not {max_seq_len:,}")
     return tuple(reasons)
 
 

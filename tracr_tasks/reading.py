@@ -16,6 +16,8 @@ from tracr_tasks.exact import Value, exact, plain
 from tracr_tasks.trace import INPUTS
 
 MAX_LINES = 300
+MAX_TOKENS = 10_000
+"""Of a vocabulary; the compiler takes fewer yet."""
 MAX_DEPTH = 20
 """Operations written inside each other on one line."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -185,12 +187,15 @@ def read_header(name: str, right: str) -> Any:
             raise Refused(f"attention is causal or bidirectional, not {right!r}")
         return right == "causal"
     if name == "max_seq_len":
-        if not right.isdigit():
+        if not re.fullmatch(r"[0-9]{1,18}", right):
             raise Refused(f"max_seq_len is a whole number, not {right!r}")
         return int(right)
     if not (right.startswith("{") and right.endswith("}")):
         raise Refused("a vocabulary is written {token, token, ...}")
-    return tuple(plain_literal(part) for part in split_arguments(right[1:-1]))
+    parts = split_arguments(right[1:-1])
+    if len(parts) > MAX_TOKENS:
+        raise Refused(f"a vocabulary of {len(parts):,} tokens, expected at most {MAX_TOKENS:,}")
+    return tuple(plain_literal(part) for part in parts)
 
 
 def strip_comment(line: str) -> str:

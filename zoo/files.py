@@ -108,8 +108,41 @@ def read_header(path: Path, error: type[InputError] = InputError) -> Header:
         error: not a plain file, a pickle, a header or a tensor beyond the limits, data that overlaps, leaves a hole or
             does not fill the file.
     """
-    size = regular_file(path, error)
     where = shown(path, 300)
+    fields, metadata, base = raw_header(path, error)
+    tensors = {name: checked_entry(name, value, base, where, error) for name, value in fields.items()}
+    check_tiling(tensors, base, path.stat().st_size, where, error)
+    return Header(tensors, metadata)
+
+
+def raw_header(path: Path, error: type[InputError] = InputError) -> tuple[dict[str, Any], dict[str, str], int]:
+    """What the header of a safetensors file says of each tensor, as it stands; its metadata; where the data begin.
+
+    Raises:
+        error: not a plain file, a pickle, or a header beyond the limits.
+    """
+    where = shown(path, 300)
+    raw = _header_bytes(path, where, error)
+    # Counted before parsing, which takes seconds where there are 100,000. In a text of JSON the quotes are escaped.
+    if (count := raw.count(b'"dtype"')) <= MAX_TENSORS:
+        try:
+            fields = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates)
+        except (ValueError, RecursionError) as problem:
+            raise error(f"{where}: header is not valid JSON ({shown(problem)})") from None
+        if not isinstance(fields, dict):
+            raise error(f"{where}: header is {type(fields).__name__}, expected an object")
+        metadata = fields.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            raise error(f"{where}: __metadata__ is not an object of strings")
+        count = len(fields)
+    if count > MAX_TENSORS:
+        raise error(f"{where}: {count} tensors, expected at most {MAX_TENSORS}")
+    return fields, metadata, 8 + len(raw)
+
+
+def _header_bytes(path: Path, where: str, error: type[InputError]) -> bytes:
+    """The text of a safetensors header."""
+    size = regular_file(path, error)
     with path.open("rb") as file:
         head = file.read(8)
         if head.startswith(PICKLE_STARTS) and any(head[3:]):
@@ -118,24 +151,13 @@ def read_header(path: Path, error: type[InputError] = InputError) -> Header:
             raise error(f"{where}: {size} bytes, expected a safetensors file")
         (length,) = struct.unpack("<Q", head)
         if length > MAX_HEADER:
-            raise error(f"{where}: header of {length} bytes, expected at most {MAX_HEADER} (is it a safetensors file?)")
+            raise error(
+                f"{where}: header of {length} bytes, expected at most {MAX_HEADER} (is it a safetensors file? "
+                f"A pickle is refused unread; {HOW_TO_CONVERT})"
+            )
         if 8 + length > size:
             raise error(f"{where}: header of {length} bytes in a file of {size} bytes (cut short?)")
-        raw = file.read(length)
-    try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates)
-    except (ValueError, RecursionError) as problem:
-        raise error(f"{where}: header is not valid JSON ({shown(problem)})") from None
-    if not isinstance(fields, dict):
-        raise error(f"{where}: header is {type(fields).__name__}, expected an object")
-    metadata = fields.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise error(f"{where}: __metadata__ is not an object of strings")
-    if len(fields) > MAX_TENSORS:
-        raise error(f"{where}: {len(fields)} tensors, expected at most {MAX_TENSORS}")
-    tensors = {name: checked_entry(name, value, 8 + length, where, error) for name, value in fields.items()}
-    check_tiling(tensors, 8 + length, size, where, error)
-    return Header(tensors, metadata)
+        return file.read(length)
 
 
 def read_tensor(path: Path, entry: TensorEntry) -> np.ndarray:
@@ -219,7 +241,7 @@ def checked_entry(name: str, value: Any, base: int, where: str, error: type[Inpu
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise error(f"{at}: expected the fields dtype, shape and data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if dtype not in DTYPE_BYTES:
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise error(f"{at}: dtype {shown(dtype)}, expected one of {', '.join(DTYPE_BYTES)}")
     if not are_naturals(shape) or len(shape) > MAX_RANK:
         raise error(f"{at}: shape {shown(shape)}, expected up to {MAX_RANK} sizes")

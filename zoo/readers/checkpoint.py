@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import prod
@@ -15,18 +13,15 @@ import numpy as np
 from jaxtyping import Float
 
 from tracr_tasks.errors import TargetError
-from zoo.fields import no_duplicates
 from zoo.files import (
-    MAX_HEADER,
     MAX_TENSORS,
     TensorEntry,
     are_naturals,
     check_tiling,
     checked_entry,
-    read_header,
+    raw_header,
     read_json,
     read_tensor,
-    regular_file,
     shown,
 )
 from zoo.target_files import WEIGHTS_FILE, finite, refuse_pickles
@@ -152,35 +147,15 @@ def checkpoint_header(path: Path, buffers: str) -> dict[str, TensorEntry]:
     Raises:
         TargetError: what `read_header` refuses, or an integer or boolean tensor whose name does not match `buffers`.
     """
-    fields, base = _raw_header(path)
+    where = shown(path, 300)
+    fields, _, base = raw_header(path, TargetError)
     masks = {n for n, v in fields.items() if re.fullmatch(buffers, n) and _is_mask(v)}
-    if not masks:
-        found = read_header(path, TargetError).tensors
-    else:
-        where = shown(path, 300)
-        fields.pop("__metadata__", None)
-        if len(fields) > MAX_TENSORS:
-            raise TargetError(f"{where}: {len(fields)} tensors, expected at most {MAX_TENSORS}")
-        found = {
-            n: _mask_entry(v, base) if n in masks else checked_entry(n, v, base, where, TargetError)
-            for n, v in fields.items()
-        }
-        check_tiling(found, base, path.stat().st_size, where, TargetError)
+    found = {
+        n: _mask_entry(v, base) if n in masks else checked_entry(n, v, base, where, TargetError)
+        for n, v in fields.items()
+    }
+    check_tiling(found, base, path.stat().st_size, where, TargetError)
     return {name: entry for name, entry in found.items() if not re.fullmatch(buffers, name)}
-
-
-def _raw_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors header as it stands and where its data begins; nothing of a header that `read_header` refuses."""
-    size = regular_file(path, TargetError)
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-        if length > min(MAX_HEADER, size - 8):
-            return {}, 0
-        try:
-            fields = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=no_duplicates)
-        except (ValueError, RecursionError):
-            return {}, 0
-    return (fields if isinstance(fields, dict) else {}), 8 + length
 
 
 def _is_mask(value: Any) -> bool:

@@ -6,6 +6,7 @@ code on tensors without data, so that every name and shape is checked before a s
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ class Source:
     def vocab(self) -> Vocab:
         """Names of the tokens; read when first asked for."""
         return self._load_vocab()
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are stored."""
+        return sum(math.prod(shape) for shape in self._checkpoint.shapes.values())
 
     def names(self) -> tuple[str, ...]:
         """Names of all tensors, in the order of the computation."""

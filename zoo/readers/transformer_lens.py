@@ -24,7 +24,7 @@ from zoo.readers.family import ACTIVATIONS
 from zoo.readers.fields import Fields
 from zoo.readers.names import token_names
 from zoo.readers.source import Layout, Read, Source, Tensors, named_layout
-from zoo.target_files import CONFIG_FILE, MAX_LAYERS, config_from_json, refused
+from zoo.target_files import CONFIG_FILE, MAX_LAYERS, WEIGHTS_FILE, config_from_json, refused
 
 BUFFERS = r"blocks\.\d+\.attn\.(mask|IGNORE|rotary_sin|rotary_cos)"
 """Names in a state dict that hold no weights."""
@@ -47,8 +47,8 @@ IRRELEVANT = re.compile(
 """Fields that say nothing about the function, given that those above are inactive."""
 
 
-def from_transformer_lens(folder: Path, fields: Fields | None = None) -> Source:
-    """The source in a folder with a state dict and its config.
+def from_transformer_lens(folder: Path, fields: Fields | None = None, file: str = WEIGHTS_FILE) -> Source:
+    """The source in a folder with a state dict and its config; `file` is the name of the first.
 
     Raises:
         TargetError: a field that is unknown or not supported, or tensors that do not fit the config.
@@ -56,7 +56,7 @@ def from_transformer_lens(folder: Path, fields: Fields | None = None) -> Source:
     folder = Path(folder)
     fields = fields or Fields.read(folder / CONFIG_FILE)
     config = config_from_json(config_fields(fields), fields.path)
-    checkpoint = SafetensorsCheckpoint(folder, BUFFERS)
+    checkpoint = SafetensorsCheckpoint(folder, BUFFERS, file)
     layout = attention_only(config) if fields.flag("attn_only", False) else state_dict_layout(config)
     return Source(config, checkpoint, layout, partial(token_names, folder, config.d_vocab, config.d_vocab_out))
 
