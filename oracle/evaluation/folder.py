@@ -57,7 +57,7 @@ def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
 
 def hash_of(oracle: Path) -> str:
     """sha256 of what an oracle answers by: adapter, encoder, confidence and base."""
-    base = fingerprint(base_folder(read_facts(oracle)["base"]))
+    base = fingerprint(base_folder(read_facts(oracle)["base"], oracle))
     drafters = sorted(str(path.relative_to(oracle)) for path in (oracle / DRAFTER).glob(f"*/{DECODER_WEIGHTS}"))
     adapter = f"{ADAPTER}/adapter_model.safetensors"
     own = _sha256(oracle, (CONFIG_FILE, ENCODER_FILE, adapter, CALIBRATOR, *drafters))
