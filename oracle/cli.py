@@ -81,6 +81,8 @@ def overview(verbs: dict[str, Verb]) -> str:
             "",
             f"`{PROGRAM} VERB --help` gives a verb's options. `--version`; `--debug` shows tracebacks.",
             f"First: `{PROGRAM} quickstart`.",
+            "Exit status: 0 done; 2 the input is wrong, one line says what; 130 interrupted; 141 the reader of the",
+            "output went away; 143 terminated.",
         ]
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -83,14 +83,18 @@ def _tyro(name: str, config: type, args: Sequence[str]) -> Any:
     return tyro.cli(config, prog=f"{PROGRAM} {name}", args=list(args), config=markers)
 
 
+def options_of(name: str, config: type) -> dict[str, tuple[str, ...]]:
+    """The options of a verb, as its help has them, each with the values that it may take, if those are named."""
+    text = io.StringIO()
+    with redirect_stdout(text), suppress(SystemExit):
+        _tyro(name, config, ["--help"])
+    found = re.findall(r"(?m)^\W*(?:-\w, )?(--\w[\w.-]*)(?: \{([\w,.-]+)\}(?!\|))?", text.getvalue())
+    return {option: tuple(values.split(",")) if values else () for option, values in found}
+
+
 def _unknown_option(name: str, config: type, args: Sequence[str]) -> str | None:
     """What is wrong if some argument looks like an option of the verb and is none."""
-    text = io.StringIO()
-    try:
-        with redirect_stdout(text):
-            _tyro(name, config, ["--help"])
-    except SystemExit:
-        known = re.findall(r"(?m)^\W*(?:-\w, )?(--[\w.-]+)", text.getvalue())
+    known = options_of(name, config)
     own = list(args[: args.index("--")]) if "--" in args else args
     for arg in own:
         option = arg.split("=")[0].replace("_", "-")

@@ -11,13 +11,21 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from oracle.explain import Explanation
+
 MAX_LINE = 2000
 """Characters of an error line: a message may quote a name of any length."""
+
+MAX_PARTS = 10
+"""Parts of an explanation that are shown."""
+BAR = 24
+"""Characters of its longest bar."""
 
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -60,14 +68,36 @@ def say_markdown(text: str) -> None:
 def say_answer(
     question: str, answer: str, confidence: float, sure: bool, others: Sequence[tuple[str, float]] = ()
 ) -> None:
-    """Print one question with its answer (which may have many lines), the confidence in it, from 0 to 1, and other
-    answers with their shares of the samples."""
+    """Print one question, unless it is empty, with its answer (which may have many lines), the confidence in it, from 0
+    to 1, and other answers with their shares of the samples."""
     out = console()
-    out.print(printable(question), style="bold")
+    if question:
+        out.print(printable(question), style="bold")
     out.print(indented(answer))
     out.print(f"  confidence {confidence:.2f}{'' if sure else ' (abstains: this is its best guess)'}", style="dim")
     for text, share in others:
         out.print(f"  in {share:.0%} of the samples:\n{indented(text, 4)}", style="dim")
+
+
+def say_explanation(explanation: Explanation) -> None:
+    """Print what an answer rests on, a bar a part, those with the largest rise first; and its control in a line."""
+    out, shown = console(), explanation.parts[:MAX_PARTS]
+    out.print("  rests on (rise of its loss without it, nats)")
+    full, width = max([part.rise for part in shown], default=0.0), max([len(part.name) for part in shown], default=0)
+    for part in shown:
+        filled = round(BAR * max(0.0, part.rise) / full) if full > 0 else 0
+        out.print(f"    {part.name:<{width}} {part.rise:+7.2f}  {_block(out.encoding) * filled}".rstrip())
+    if rest := explanation.parts[MAX_PARTS:]:
+        out.print(f"    {len(rest)} more, {rest[0].rise:+.2f} to {rest[-1].rise:+.2f}", style="dim")
+    for kind in dict.fromkeys(part.kind for part in explanation.control):
+        rises = [part.rise for part in explanation.control if part.kind == kind]
+        what = f"{len(rises)} random {kind}s added instead, one at a time"
+        out.print(f"    {what}: {median(rises):+.2f}, at most {max(rises):+.2f}", style="dim")
+
+
+def _block(encoding: str) -> str:
+    """What bars are made of, where the stream can write it."""
+    return "\u2588" if encoding.lower().startswith("utf") else "#"
 
 
 def indented(text: str, by: int = 2) -> str:

@@ -20,30 +20,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oracle import template
+from oracle.adapter import load_adapter
 from oracle.added import ADDED as ADDED
-from oracle.added import zeros_added
-from oracle.bases import ASSETS, base_folder, check_base, fingerprint
+from oracle.bases import ASSETS, BASE_BESIDE, BESIDE, base_folder, check_base, copy_base, fingerprint
 from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
+from oracle.checked import built, checked_facts, checked_sizes
+from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
 from oracle.config import EncoderConfig
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler
 from oracle.drafter import Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
 from oracle.evidence import Evidence, drafts_of, tokens_of
+from oracle.explain import Explanation
+from oracle.hub import oracle_folder, pushed
 from oracle.learned import learned_functions, save_functions
 from oracle.neutral import Neutral, fold, positions_of
+from oracle.opened import OpenTarget
 from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Inject, Prefix, Reader
 from oracle.subjects import Example
 from oracle.transplant import transplanted
-from tracr_tasks.errors import InputError, OracleError
-from zoo.files import read_header, read_json, shown, write_atomic
+from tracr_tasks.errors import InputError, OracleError, TargetError
+from zoo.files import read_json, shown, write_atomic
 from zoo.target import Target
 
-MAX_PARAMETERS = 20_000_000
-"""Parameters of the largest target that is read in one piece."""
 MAX_CONFIG_BYTES = 1 << 24
 """Of oracle_config.json, which holds the history of the training."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", "drafter"
@@ -65,6 +68,8 @@ class Answer:
     draft: Written | None = None
     """The program that the reader was shown beside the weight tokens, if it was: written by a small decoder from the
     same weights."""
+    explanation: Explanation | None = None
+    """Which layers, heads and neurons it rests on, if that was asked for."""
 
     @property
     def agreement(self) -> float | None:
@@ -108,14 +113,16 @@ class WeightOracle:
 
     @classmethod
     def from_pretrained(cls, path: Path | str | None = None, *, trainable: bool = False) -> WeightOracle:
-        """Load an oracle's folder; the one that ships with the package if no path is given.
+        """Load an oracle's folder; the one that ships with the package if no path is given. Text that is no folder here
+        and reads OWNER/NAME or OWNER/NAME@REVISION is fetched from the Hugging Face Hub; nothing fetched is executed.
 
         `trainable` keeps the adapter open to gradients.
 
         Raises:
-            OracleError: a missing or damaged folder, or a base that is not the one the oracle was trained with.
+            OracleError: a missing or damaged folder, a base that is not the one the oracle was trained with, or a
+                repository that the hub does not give.
         """
-        return _load(ASSETS / "oracle" if path is None else Path(path), trainable)
+        return _load(ASSETS / "oracle" if path is None else oracle_folder(path), trainable)
 
     def to(self, device: torch.device | str) -> WeightOracle:
         """Move encoder and reader to a device; returns itself."""
@@ -136,17 +143,30 @@ class WeightOracle:
         """Weight tokens of targets."""
         return self.read([e.neutral for e in examples], [e.labels for e in examples])
 
+    def check_size(self, target: Target) -> None:
+        """Whether a target can be read in one piece.
+
+        Raises:
+            InputError: it is larger.
+        """
+        if target.n_parameters > MAX_PARAMETERS:
+            raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+
     @torch.no_grad()
     def encode_target(self, target: Target) -> Float[Tensor, "1 n_tokens d_llm"]:
         """Weight tokens of one target; the target is never run.
 
         Raises:
             InputError: the target is larger than the oracle reads.
+            TargetError: its weights are so large that their products are not finite.
         """
-        if target.n_parameters > MAX_PARAMETERS:
-            raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+        self.check_size(target)
         labels = self.reader.label_ids(target.vocab.input, positions_of(target.config), target.vocab.output)
-        return self.read([fold(target.config, target.weights)], [labels])
+        tokens = self.read([fold(target.config, target.weights)], [labels])
+        if not bool(torch.isfinite(tokens).all()):
+            largest = max(float(weight.abs().max()) for weight in target.weights.values() if weight.numel())
+            raise TargetError(f"weights of up to {largest:.3g}, expected some whose products are finite in float32")
+        return tokens
 
     @torch.no_grad()
     def drafts(self, examples: Sequence[Example]) -> list[Written | None]:
@@ -181,17 +201,29 @@ class WeightOracle:
         """What the reader makes of what it is shown, a row a target."""
         return self.reader.read(tokens_of(evidence), drafts_of(evidence))
 
-    def ask(self, target: Target, questions: str | Sequence[str], samples: int = 0, seed: int = 0) -> list[Answer]:
+    def open(self, target: Target) -> OpenTarget:
+        """Read a target once, for any number of questions: `oracle.open(target).ask(question)`, and again.
+
+        Raises:
+            InputError: the target is larger than the oracle reads.
+        """
+        return OpenTarget(self, target)
+
+    def ask(
+        self,
+        target: Target,
+        questions: str | Sequence[str],
+        samples: int = 0,
+        seed: int = 0,
+        *,
+        explain: bool = False,
+    ) -> list[Answer]:
         """Answers to one question or several about a target, from its weights alone; one answer a question.
 
         `samples` are drawn beside each answer, under a seed: they are its alternatives, and a calibrated oracle takes
-        its confidence from their agreement as well.
+        its confidence from their agreement as well. `explain` says of each answer which components it rests on.
         """
-        asked = [questions] if isinstance(questions, str) else list(questions)
-        with torch.no_grad():
-            evidence = self.look_at(target)
-            prefix = self.prefix([evidence])
-        return self.answer(asked, prefix.rows([0] * len(asked)), samples, seed, drafts=[evidence.draft] * len(asked))
+        return self.open(target).ask(questions, samples, seed, explain=explain)
 
     def answer(
         self,
@@ -207,6 +239,8 @@ class WeightOracle:
         before = [""] * len(questions) if contexts is None else contexts
         prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
         said = self.reader.generate(prompts, prefix)
+        if not all(math.isfinite(each) for log_probs in said.log_probs for each in log_probs):
+            raise OracleError("the oracle's probabilities are not finite, expected an adapter that fits its base")
         drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
         shown = drafts or [None] * len(prompts)
         rows = zip(questions, said.texts, said.log_probs, drawn, shown, strict=True)
@@ -219,8 +253,17 @@ class WeightOracle:
             return self.calibrator(answer.text, answer.log_probs, answer.agreement, answer.draft)
         return math.exp(min(0.0, sum(answer.log_probs)))
 
-    def save_pretrained(self, path: Path | str) -> None:
-        """Write adapter, encoder (bf16) and, last, the configuration: a half-saved oracle has none."""
+    @property
+    def base_folder(self) -> Path:
+        """Where its base was loaded from."""
+        return Path(self.reader.model.get_base_model().name_or_path)  # type: ignore[operator]
+
+    def save_pretrained(self, path: Path | str, *, with_base: bool = False) -> None:
+        """Write adapter, encoder (bf16) and, last, the configuration: a half-saved oracle has none.
+
+        `with_base` puts a copy of the base beside them, so that the folder is complete; an oracle that was loaded from
+        such a folder always does.
+        """
         from safetensors.torch import save
 
         path = Path(path)
@@ -238,7 +281,38 @@ class WeightOracle:
             save_functions(path, self.functions)
         if self.drafter is not None:
             self.drafter.save_pretrained(path / DRAFTER)
-        write_atomic(path / CONFIG_FILE, [(json.dumps(self.facts, indent=1) + "\n").encode()])
+        facts = self.facts
+        if with_base or facts["base"] == BESIDE:
+            copy_base(self.base_folder, path / BASE_BESIDE)
+            facts = facts | {"base": BESIDE}
+        write_atomic(path / CONFIG_FILE, [(json.dumps(facts, indent=1) + "\n").encode()])
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        report: Path | str | None = None,
+        license: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Push to a repository of the Hugging Face Hub, which is made if there is none, with a card. A base that is not
+        on the hub itself goes along. Returns the address of the commit.
+
+        Args:
+            repo_id: OWNER/NAME.
+            report: folder of `weight-oracle eval` about this oracle; the card has its tables, controls included.
+            license: identifier such as "apache-2.0" for the card; none is claimed if not given.
+            private: whether a new repository is private; the owner's default if not given.
+            token: of the hub; the one of `hf auth login` if not given.
+            revision: branch to commit to.
+
+        Raises:
+            OracleError: the hub refuses, or is not reached.
+            InputError: no such report.
+        """
+        return pushed(self, repo_id, report=report, license=license, private=private, token=token, revision=revision)
 
 
 def new_oracle(
@@ -335,25 +409,19 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise OracleError(
             f"{folder}: no {CONFIG_FILE}; expected an oracle's folder, as `weight-oracle train` writes it"
         )
-    facts: dict[str, Any] = read_json(path, MAX_CONFIG_BYTES, OracleError)
-    if missing := [key for key in ("base", "base_sha256", "d_llm", "encoder") if key not in facts]:
-        raise OracleError(f"{path}: no field {missing[0]}; expected what `weight-oracle train` writes")
-    return facts
+    return checked_facts(read_json(path, MAX_CONFIG_BYTES, OracleError), path)
 
 
 def _load(path: Path, trainable: bool) -> WeightOracle:
     """Read an oracle's folder, each part checked against what the configuration says."""
-    from peft import PeftModel
-
     facts = read_facts(path)
     if facts.get("template") != template.TEMPLATE or facts.get("placeholder") != template.PLACEHOLDER:
-        raise OracleError(f"{path / CONFIG_FILE}: template {facts.get('template')!r}, expected {template.TEMPLATE!r}")
-    folder = base_folder(facts["base"])
+        got = shown(repr(facts.get("template")))
+        raise OracleError(f"{path / CONFIG_FILE}: template {got}, expected {template.TEMPLATE!r}")
+    folder = base_folder(facts["base"], path)
     check_base(folder, facts["base_sha256"], facts["d_llm"], path / CONFIG_FILE)
     model, tokenizer = load_base(folder)
-    if not (path / ADAPTER / "adapter_model.safetensors").is_file():
-        raise OracleError(f"{path / ADAPTER}: no adapter_model.safetensors; expected a PEFT adapter")
-    model = PeftModel.from_pretrained(model, path / ADAPTER, is_trainable=trainable, local_files_only=True)
+    model = load_adapter(model, path / ADAPTER, trainable)
     leave_casts_to_autocast(model)
     inject = facts.get("inject", "embed")
     if inject not in ("embed", "layer1"):
@@ -369,17 +437,8 @@ def _load_encoder(path: Path, facts: dict[str, Any]) -> WeightEncoder:
     """The encoder that a configuration describes, with the weights of a file; those of `added` that it lacks are zero.
 
     Raises:
-        OracleError: a tensor is missing, unexpected or of another shape.
+        OracleError: sizes out of range, or a tensor that is missing, unexpected, of another shape or not finite.
     """
-    from safetensors.torch import load_file
-
-    encoder = WeightEncoder(EncoderConfig(**facts["encoder"]), facts["d_llm"])
-    expected = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
-    got = {name: entry.shape for name, entry in read_header(path, OracleError).tensors.items()}
-    missing = zeros_added(expected, got)
-    for name in sorted((expected.keys() | got.keys()) - missing.keys()):
-        if expected.get(name) != got.get(name):
-            shapes = f"shape {got.get(name, 'none')}, expected {expected.get(name, 'no such tensor')}"
-            raise OracleError(f"{path}: tensor {shown(name)} has {shapes}")
-    encoder.load_state_dict(missing | {name: tensor.float() for name, tensor in load_file(path).items()})
-    return encoder.eval()
+    where = f"{shown(path.with_name(CONFIG_FILE), 300)}: encoder"
+    config = checked_sizes(EncoderConfig, facts["encoder"], where)
+    return built(lambda: WeightEncoder(config, facts["d_llm"]), path, where).eval()

@@ -149,7 +149,7 @@ def test_bad_target_is_one_line_that_names_it(run: Run, target_dir: Path, spoil:
     if spoil == "missing":
         target_dir, name = target_dir.with_name("nowhere"), "nowhere"
     elif spoil == "file":
-        target_dir = weights
+        target_dir, name = target_dir / "config.json", "config.json"
     elif spoil == "empty":
         weights.write_bytes(b"")
     elif spoil == "pickle":
@@ -308,8 +308,11 @@ def fake_oracle(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
 
     class Fake:
-        def ask(self, target: Any, questions: list[str], samples: int, seed: int) -> list[Answer]:
+        def open(self, target: Any) -> Fake:
             seen.append(target)
+            return self
+
+        def ask(self, questions: list[str], samples: int, seed: int) -> list[Answer]:
             trust, text = {"q2": 0.25}, "line 1\n\x1b[31mline 2"
             drawn = (*["x\x1b"] * seed, *[text] * samples)[:samples]
             return [Answer(question, text, trust.get(question, 0.75), (), drawn) for question in questions]
