@@ -17,22 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from oracle.app.config import APP_VERBS
+from oracle.cli_ask import ASK_VERBS, load_target
+from oracle.cli_ask import DEFAULT_QUESTION as DEFAULT_QUESTION
+from oracle.cli_ask import checked_questions as checked_questions
+from oracle.cli_completion import COMPLETION_VERBS
 from oracle.cli_parse import Verb, nearest
 from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
 from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuestionsConfig, QuickstartConfig, TrainConfig
-from tracr_tasks.errors import InputError, ProgramError, TargetError
+from tracr_tasks.errors import InputError, ProgramError
 
 if TYPE_CHECKING:
     from tracr_tasks.compiler.compile import CompiledProgram
-
-DEFAULT_QUESTION = "What does this model compute?"
-MAX_SAMPLES = 256
-MAX_OTHERS = 3
-"""Alternatives that are shown."""
-MAX_QUESTION = 10_000
-"""Characters of a question: well over any that the oracle was trained on, and far under what would fill the memory."""
-
 
 @dataclass(frozen=True)
 class CompileConfig:
@@ -58,25 +55,6 @@ class LibraryConfig:
 
 
 @dataclass(frozen=True)
-class AskConfig:
-    """Ask about a target from its weights alone: it is read, never run."""
-
-    target: tyro.conf.Positional[str]
-    """Folder of a target or of a model as transformers saves it, or ZOO#ID for one target of a zoo."""
-    questions: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Questions; "What does this model compute?" if none is given."""
-    samples: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    """Draw N answers beside each: others among them are shown, and the confidence is taken from their agreement too."""
-    seed: int = 0
-    """Seed of the samples."""
-    json: bool = False
-    """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains", "agreement",
-    "alternatives": [[answer, share], ...]}]}."""
-    oracle: Path | None = None
-    """Folder of the oracle; the one that ships with the package if not given."""
-
-
-@dataclass(frozen=True)
 class DecompileConfig:
     """Write the programs that targets compute, from their weights alone, by a small decoder without a language model.
 
@@ -90,78 +68,6 @@ class DecompileConfig:
     """Print one JSON object a target: {"target", "program", "probability"}."""
     decoder: Path | None = None
     """Folder of the decoder; the one that ships with the package if not given."""
-
-
-def checked_questions(questions: tuple[str, ...]) -> list[str]:
-    """The questions, or the default one if there is none.
-
-    Raises:
-        InputError: one is empty, longer than `MAX_QUESTION` characters or not UTF-8.
-    """
-    for number, question in enumerate(questions, 1):
-        if not question.strip():
-            raise InputError(f"question {number} is empty: expected a question in words")
-        if len(question) > MAX_QUESTION:
-            raise InputError(f"question {number} has {len(question):,} characters, expected at most {MAX_QUESTION:,}")
-        if any("\ud800" <= c <= "\udfff" for c in question):
-            raise InputError(f"question {number} is not UTF-8: expected text in UTF-8, got {question[:60]!r}")
-    return list(questions) or [DEFAULT_QUESTION]
-
-
-def load_target(name: str) -> Any:
-    """The `zoo.Target` in a folder, made here or a model as transformers saves it, or the one that ZOO#ID names.
-
-    Raises:
-        TargetError: there is no such folder, or it does not hold a target.
-    """
-    folder, mark, target_id = name.rpartition("#") if not Path(name).exists() else (name, "", "")
-    path = Path(folder or name)
-    if not path.is_dir():
-        state = "is not a folder" if path.exists() else "does not exist"
-        raise TargetError(
-            f"{name}: {state}; expected the folder of a target (as `weight-oracle compile` makes) or ZOO#ID"
-        )
-    if mark:
-        from zoo.store import Zoo
-
-        return Zoo.open(path).target(target_id)
-    from zoo.readers import open_source
-
-    return open_source(path).to_target()
-
-
-def run_ask(config: AskConfig) -> None:
-    """`ask`: `oracle.oracle.WeightOracle.ask`.
-
-    Raises:
-        InputError: too many samples, or what `checked_questions` refuses.
-    """
-    questions = checked_questions(config.questions)
-    if not 0 <= config.samples <= MAX_SAMPLES:
-        raise InputError(f"--samples {config.samples}: expected 0 to {MAX_SAMPLES}")
-    target = load_target(config.target)
-    from oracle.oracle import WeightOracle
-
-    answers = WeightOracle.from_pretrained(config.oracle).ask(target, questions, config.samples, config.seed)
-    from oracle.console import say_answer
-
-    if not config.json:
-        for answer in answers:
-            say_answer(answer.question, answer.text, answer.confidence, answer.sure, answer.alternatives[:MAX_OTHERS])
-        return
-    rows = [
-        {
-            "question": a.question,
-            "answer": a.text,
-            "confidence": a.confidence,
-            "abstains": not a.sure,
-            "agreement": a.agreement,
-            "alternatives": a.alternatives,
-            "draft": None if a.draft is None else a.draft.text,
-        }
-        for a in answers
-    ]
-    print(json.dumps({"target": config.target, "answers": rows}))
 
 
 def run_decompile(config: DecompileConfig) -> None:
@@ -350,11 +256,13 @@ VERBS = {
     **ZOO_VERBS,
     **STUDY_VERBS,
     "questions": Verb("write questions about a zoo as a table for datasets", QuestionsConfig, run_questions),
-    "ask": Verb("ask about a target from its weights alone", AskConfig, run_ask),
+    **ASK_VERBS,
+    **APP_VERBS,
     "decompile": Verb("write a target's program from its weights alone", DecompileConfig, run_decompile),
     "base": Verb("pretrain the house language model", BaseConfig, run_base),
     "train": Verb("train an oracle on a zoo", TrainConfig, run_train),
     "calibrate": Verb("fit an oracle's confidence to what it gets right", CalibrateConfig, run_calibrate),
     "eval": Verb("measure an oracle on unseen targets, beside its controls", EvalConfig, run_eval),
+    **COMPLETION_VERBS,
 }
 """Every command, in the order of the help text."""
