@@ -62,6 +62,8 @@ def auroc(scores: Float[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) -> flo
 
 def mean_auroc(scores: Float[np.ndarray, "n fact"], holds: Bool[np.ndarray, "n fact"]) -> float:
     """Mean over facts of their AUROC; facts that all or none have are left out."""
+    from scipy.stats import rankdata
+
     positive = holds.sum(0)
     known = (positive > 0) & (positive < len(holds))
     if not known.any():

@@ -312,7 +312,7 @@ def fake_oracle(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             seen.append(target)
             return self
 
-        def ask(self, questions: list[str], samples: int, seed: int) -> list[Answer]:
+        def ask(self, questions: list[str], samples: int, seed: int, *, explain: bool = False) -> list[Answer]:
             trust, text = {"q2": 0.25}, "line 1\n\x1b[31mline 2"
             drawn = (*["x\x1b"] * seed, *[text] * samples)[:samples]
             return [Answer(question, text, trust.get(question, 0.75), (), drawn) for question in questions]

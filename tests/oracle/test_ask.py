@@ -313,7 +313,8 @@ def test_a_history_that_cannot_be_written_is_said_once(tmp_path: Path, capsys: p
 
 
 TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
@@ -334,7 +335,7 @@ class Terminal:
     def type(self, keys: str, until: str) -> str:
         """Type, and wait for a text; all that came up to it."""
         os.write(self.fd, keys.encode())
-        end = time.monotonic() + 200
+        end = time.monotonic() + 100
         while until not in self.unread:
             assert time.monotonic() < end, self.unread
             if select.select([self.fd], [], [], 1)[0]:

@@ -29,14 +29,14 @@ def test_every_answer_is_graded_right_and_weights_are_the_targets_own(zoo: Zoo, 
     file = write_questions(QuestionsConfig(zoo.directory, tmp_path))
     found = load_questions(tmp_path, zoo.directory)
     ids = [row.id for row in zoo]
+    subjects = {id: subject_of(zoo, zoo.row(id), number) for number, id in enumerate(ids)}
     assert file == tmp_path / FILE and set(found["target"]) == set(ids)
     for row in found:
         target = zoo.row(row["target"])
         assert (row["split"], row["kind"], row["regime"]) == (target.split, target.kind, target.regime)
         assert np.array_equal(row["weights"], zoo.flat(target.id))
         question = Question(row["family"], row["question"], row["answer"], row["detail"])
-        subject = subject_of(zoo, target, ids.index(target.id))
-        assert grade(question, row["answer"], subject, zoo.target(target.id)).correct
+        assert grade(question, row["answer"], subjects[target.id], zoo.target(target.id)).correct
     assert "weights" not in load_questions(file).column_names
 
 

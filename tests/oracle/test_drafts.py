@@ -121,6 +121,16 @@ def test_what_is_not_shown_makes_no_difference(drafting: WeightOracle, config: T
     assert min(moved(ALL), moved(Seen(True, False)), moved(Seen(False, True))) > 1e-5
 
 
+def test_losses_are_float32_under_autocast(drafting: WeightOracle, config: TrainConfig, zoo: Zoo) -> None:
+    examples = load_examples(zoo, drafting.reader, split="train", limit=6, seed=0)
+    step = next(training_steps(examples, config, drafted=True))
+    with torch.no_grad():
+        exact = step_losses(drafting, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = step_losses(drafting, step)
+    assert found.dtype == torch.float32 and torch.allclose(found, exact, rtol=0.05)
+
+
 def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) -> None:
     rng = random.Random(0)
     counts = [seen_of(config, True, rng) for _ in range(2_000)]

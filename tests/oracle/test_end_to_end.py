@@ -152,7 +152,7 @@ def test_as_a_module_it_takes_the_options_and_errors_of_the_command(tmp_path: Pa
 
 def test_weight_tokens_may_enter_behind_the_first_layer(zoo: Zoo, base: Path, tmp_path: Path) -> None:
     config = TrainConfig(zoo.directory, tmp_path, str(base), decoder="none", encoder=SMALL, lora_rank=4)
-    oracle = train(replace(config, targets_per_step=3, steps=1, processes=1, inject="layer1"))
+    oracle = train(replace(config, targets_per_step=3, steps=1, processes=1, bf16=False, inject="layer1"))
     assert oracle.reader.inject == oracle.facts["inject"] == "layer1"
     facts = json.loads((tmp_path / CONFIG_FILE).read_text())
     (tmp_path / CONFIG_FILE).write_text(json.dumps(facts | {"inject": "layer2"}))
