@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from oracle.cli_parse import Verb
 
@@ -20,8 +23,8 @@ class AppConfig:
 
     zoo: tuple[Path, ...] = ()
     """Zoos whose targets can be chosen; a few targets are made on the spot if none is given."""
-    oracle: Path | None = None
-    """Folder of the oracle; the one that ships with the package if not given."""
+    oracle: Annotated[str | None, tyro.conf.arg(metavar="DIR|OWNER/NAME")] = None
+    """Folder of the oracle, or its name on the hub; the one that ships with the package if not given."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines in."""
     port: int = 7860
