@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import product
 
 _GIVE = "[Give|Give me|State|Write down|Write|Show|Show me|Tell me|Name]"
 _SAY = "[Say|Tell me|State|Describe|Explain|Write down]"
@@ -115,17 +114,13 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 
 
 def expanded(pattern: str) -> list[str]:
-    """Every phrasing that a pattern stands for: one alternative of each bracket, those inside first."""
-    while match := re.search(r"\[([^\[\]]*\[[^\]]*)", pattern):
-        inner = re.search(r"\[([^\[\]]*)\]", pattern[match.start() + 1 :])
-        assert inner is not None, f"a bracket of {pattern!r} is not closed"
-        start, end = (match.start() + 1 + at for at in inner.span())
-        return [
-            each for option in inner.group(1).split("|") for each in expanded(pattern[:start] + option + pattern[end:])
-        ]
-    parts = [part.split("|") for part in re.split(r"\[([^\]]*)\]", pattern)[1::2]]
-    rest = re.split(r"\[[^\]]*\]", pattern)
-    return [_tidy("".join(a + b for a, b in zip(rest, (*chosen, ""), strict=True))) for chosen in product(*parts)]
+    """Every phrasing that a pattern stands for, each once: one alternative of each bracket."""
+    bracket = re.search(r"\[([^\[\]]*)\]", pattern)  # with none inside
+    if bracket is None:
+        return [_tidy(pattern)]
+    before, behind = pattern[: bracket.start()], pattern[bracket.end() :]
+    found = [text for option in bracket[1].split("|") for text in expanded(before + option + behind)]
+    return list(dict.fromkeys(found))
 
 
 def _tidy(text: str) -> str:
@@ -137,7 +132,7 @@ def _tidy(text: str) -> str:
 def meaning(text: str) -> str:
     """A phrasing without what makes no difference: articles, `me`, marks and capitals."""
     words = re.findall(r"[\w{}']+", text.lower())
-    return " ".join(word for word in words if word not in {"a", "an", "the", "this", "these", "any", "me", "it's"})
+    return " ".join(word for word in words if word not in {"a", "an", "the", "this", "these", "any", "me"})
 
 
 def composed(family: str, held_back: Iterable[str]) -> tuple[str, ...]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.composed_phrasings import PATTERNS, expanded, meaning
 from oracle.grade import grade, grading_inputs, parse_like
 from oracle.phrasings import N_TEST_ONLY, NO_PROGRAM, PHRASINGS, phrasings
-from oracle.questions import BY_KIND, Question, Subject, ask, draw, one_of_each, tokens_named
+from oracle.questions import BY_KIND, Question, Subject, ask, draw, one_of_each, plainest, tokens_named
 from oracle.subjects import subject_of_program
 from tracr_tasks import sample_program
+from zoo.branches import least_inputs
 from zoo.flowchart_parser import parse_flowchart
 from zoo.sampling import sample_flowchart
 
@@ -115,6 +119,36 @@ def test_test_phrasings_are_never_trained_on() -> None:
     trained = {ask(subject, "program", rng).text for _ in range(200)}
     tested = {ask(subject, "program", rng, test=True).text for _ in range(200)}
     assert not trained & tested
+
+
+def test_patterns_stand_for_every_alternative_once() -> None:
+    assert expanded("[give|[show|tell] me] the [|whole] rule.") == [
+        *("Give the rule.", "Give the whole rule.", "Show me the rule.", "Show me the whole rule."),
+        *("Tell me the rule.", "Tell me the whole rule."),
+    ]
+
+
+@pytest.mark.parametrize("family", PATTERNS)
+def test_composed_phrasings_ask_the_same_and_say_nothing_of_the_test(family: str) -> None:
+    trained, held_back = phrasings(family, test=False), phrasings(family, test=True)
+    slots = {tuple(re.findall(r"{\w+}", text)) for text in held_back}
+    assert len(trained) > 60 and {tuple(re.findall(r"{\w+}", text)) for text in trained} == slots
+    assert all(text[-1] in ".?" and not set("[]|") & set(text) and "  " not in text for text in trained)
+    composed_only = set(trained) - set(PHRASINGS[family])
+    assert not {meaning(text) for text in composed_only} & {meaning(text) for text in held_back}
+
+
+@settings(max_examples=8)
+@given(seed=SEEDS)
+def test_a_trigger_is_the_first_input_that_leads_there(seed: int) -> None:
+    subject = flowchart_subject(seed)
+    chart = subject.program
+    rows = sorted(product(sorted(chart.vocab), repeat=chart.max_seq_len))
+    answers = chart.run_batch(np.array([[chart.vocab.index(name) for name in row] for row in rows]))
+    for answer, row in least_inputs(chart).items():
+        assert row == rows[int(np.flatnonzero(answers == chart.answers.index(answer))[0])]
+        assert row in subject.inputs and chart.run(row) == [answer]
+        assert chart.run(plainest(subject, answer).split()) == [answer]
 
 
 def test_a_draw_asks_for_the_program_and_is_repeatable() -> None:
