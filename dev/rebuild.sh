@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-120}
+decoder_minutes=${2:-180} oracle_minutes=${3:-90}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 
@@ -20,15 +20,16 @@ stage() { # RESULT COMMAND...: run a command unless its result is there
 }
 oracle() { python3 -m oracle.cli "$@"; }
 
-for spec in default small broad unseen; do
+for spec in default small broad blank unseen; do
   stage "$spec/index.parquet" oracle zoo build "$spec" --out "$dir/$spec"
 done
-also=(--also "$dir/small" "$dir/broad")
+also=("$dir/small" "$dir/broad")
 
-house() { # the house model in three stages, each going on from the one before
+house() { # the house model in four stages, each going on from the one before
   stage base-1/base_config.json oracle base --out "$dir/base-1" --n-layers 6 --steps 2100 --context-weight 0.05 --no-bf16 --compile --seed 2
   stage base-2/base_config.json oracle base --out "$dir/base-2" --start "$dir/base-1" --minutes 42 --context-weight 0.05 --drills 0.3 --no-bf16 --compile --seed 3
-  stage base/base_config.json oracle base --out "$dir/base" --start "$dir/base-2" --n-programs 20000 --minutes 78 --context-weight 0.02 --drills 0.12 --no-bf16 --compile --seed 4
+  stage base-3/base_config.json oracle base --out "$dir/base-3" --start "$dir/base-2" --n-programs 20000 --minutes 78 --context-weight 0.02 --drills 0.12 --no-bf16 --compile --seed 4
+  stage base/base_config.json oracle base --out "$dir/base" --start "$dir/base-3" --n-programs 20000 --minutes 50 --context-weight 0.02 --drills 0.06 --no-bf16 --compile --seed 5
 }
 decoder() { # NAME OPTIONS...: a small decoder
   local name=$1
@@ -38,11 +39,11 @@ decoder() { # NAME OPTIONS...: a small decoder
 
 house &
 decoder charts --kind flowchart --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
-decoder decoder "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
+decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
   --muon-lr 0.015 --gauge-train --gauge-test
 wait %1
 
-stage oracle/oracle_config.json oracle train --zoo "$dir/default" "${also[@]}" --base "$dir/base" --decoder "$dir/decoder" \
+stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
   --drafts "$dir/charts" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
   --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"

@@ -1,7 +1,7 @@
 """A folded target with some of its heads and neurons silenced, or with one more that means nothing.
 
-What an oracle makes of it, beside what it makes of the whole, says what it read there. `oracle.places.without` hides
-components of a batch from the encoder; here it is done to the target, for all who read it, and alike in every gauge.
+What an oracle makes of it, beside what it makes of the whole, says what it read there. It is done to the target, for
+all who read it, and alike in every gauge.
 """
 
 from __future__ import annotations

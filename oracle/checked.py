@@ -21,7 +21,7 @@ from zoo.target_files import MAX_LAYERS, MAX_SIZE
 
 FACTS: dict[str, type] = {
     **dict.fromkeys(("base", "base_sha256", "template", "placeholder", "inject"), str),
-    **dict.fromkeys(("ordered", "chat", "nested", "drafts"), bool),
+    **dict.fromkeys(("ordered", "chat", "nested", "drafts", "reads_words"), bool),
     "d_llm": int,
     "encoder": dict,
     "families": list,

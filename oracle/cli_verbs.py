@@ -31,6 +31,7 @@ from tracr_tasks.errors import InputError, ProgramError
 if TYPE_CHECKING:
     from tracr_tasks.compiler.compile import CompiledProgram
 
+
 @dataclass(frozen=True)
 class CompileConfig:
     """Compile a RASP program to a transformer: DIR gets config.json, model.safetensors and vocab.json."""

@@ -78,8 +78,7 @@ def explain(oracle: WeightOracle, target: Target, question: str, answer: str | N
     Raises:
         InputError: the target is larger than the oracle reads.
     """
-    said = oracle.ask(target, question)[0].text if answer is None else answer
-    return Dissection(oracle, target).explain(question, said)
+    return oracle.open(target).explain(question, answer)
 
 
 Read = tuple[tuple[Part, ...], tuple[Evidence, ...]]

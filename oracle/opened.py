@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from oracle.explain import Dissection, Explanation
+from oracle.stand_ins import StandIns
 from zoo.target import Target
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ class OpenTarget:
         Raises:
             InputError: it is larger than the oracle reads.
         """
-        self.oracle, self.target = oracle, target
-        self.evidence = oracle.look_at(target)
+        self.oracle = oracle
+        self.names = StandIns(target.vocab, keep=oracle.reads_words)
+        """Plain names for its labels, and the way there and back."""
+        self.target = replace(target, vocab=self.names.vocab)
+        """The target under these names."""
+        self.evidence = oracle.look_at(self.target)
         """All that the reader is shown."""
         self.prefix = oracle.prefix([self.evidence])
         """What it makes of it, one row."""
@@ -43,14 +48,31 @@ class OpenTarget:
         if not asked:
             return []
         rows, drafts = self.prefix.rows([0] * len(asked)), [self.evidence.draft] * len(asked)
-        answers = self.oracle.answer(asked, rows, samples, seed, drafts=drafts)
-        return [replace(a, explanation=self.explain(a.question, a.text)) for a in answers] if explain else answers
+        answers = self.oracle.answer(list(map(self.names.inward, asked)), rows, samples, seed, drafts=drafts)
+        if explain:
+            found = [self.dissection.explain(answer.question, answer.text) for answer in answers]
+            answers = [replace(a, explanation=each) for a, each in zip(answers, found, strict=True)]
+        return [self._outward(answer, question) for answer, question in zip(answers, asked, strict=True)]
 
     def explain(self, question: str, answer: str | None = None) -> Explanation:
         """As `oracle.explain.explain`; the first call reads the target once for each of its parts."""
-        return self.dissection.explain(question, self.ask(question)[0].text if answer is None else answer)
+        said = self.ask(question)[0].text if answer is None else answer
+        found = self.dissection.explain(self.names.inward(question), self.names.inward(said))
+        return replace(found, question=question, answer=said)
 
     @cached_property
     def dissection(self) -> Dissection:
         """The target without each of its parts."""
         return Dissection(self.oracle, self.target)
+
+    def _outward(self, answer: Answer, question: str) -> Answer:
+        """An answer in the target's own names."""
+        name, draft, rests = self.names.outward, answer.draft, answer.explanation
+        return replace(
+            answer,
+            question=question,
+            text=name(answer.text),
+            samples=tuple(map(name, answer.samples)),
+            draft=None if draft is None else replace(draft, text=name(draft.text)),
+            explanation=None if rests is None else replace(rests, question=question, answer=name(rests.answer)),
+        )

@@ -111,6 +111,12 @@ class WeightOracle:
         """Families of questions that it has learned to answer."""
         return tuple(self.facts.get("families", FIRST_FAMILIES))
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether it has learned from targets whose labels are words; if not, those of a target that is opened stay
+        unread (see `oracle.stand_ins`)."""
+        return bool(self.facts.get("reads_words", False))
+
     @classmethod
     def from_pretrained(cls, path: Path | str | None = None, *, trainable: bool = False) -> WeightOracle:
         """Load an oracle's folder; the one that ships with the package if no path is given. Text that is no folder here
@@ -202,7 +208,8 @@ class WeightOracle:
         return self.reader.read(tokens_of(evidence), drafts_of(evidence))
 
     def open(self, target: Target) -> OpenTarget:
-        """Read a target once, for any number of questions: `oracle.open(target).ask(question)`, and again.
+        """Read a target once, for any number of questions: `oracle.open(target).ask(question)`, and again. Labels that
+        are neither letters nor numbers are read under plain names.
 
         Raises:
             InputError: the target is larger than the oracle reads.

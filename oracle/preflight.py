@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from oracle.altered import lacking
 from oracle.batch import collate
 from oracle.oracle import WeightOracle
-from oracle.places import places_of, without
+from oracle.places import places_of
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError
 
@@ -42,10 +43,8 @@ def uncovered(oracle: WeightOracle, example: Example) -> list[str]:
     """Heads and neurons of a target whose absence changes no weight token."""
     one = collate([example.neutral], [example.labels])
     places = [place for place in places_of(one) if place.layer is not None][:COVERED]
-    device, n = oracle.reader.device, len(places)
-    whole = collate([example.neutral] * (n + 1), [example.labels] * (n + 1))
-    batch = without(whole, [[], *([place] for place in places)]).to(device)
-    tokens = oracle.encoder(batch, oracle.reader.table.detach().float())
+    targets = [example.neutral, *(lacking(example.neutral, [place]) for place in places)]
+    tokens = oracle.read(targets, [example.labels] * len(targets))
     moved = (tokens[1:] - tokens[:1]).abs().amax((1, 2))
     return [str(place) for place, by in zip(places, moved.tolist(), strict=True) if by < ALIKE]
 

@@ -36,6 +36,7 @@ from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
 from oracle.questions import ask, families_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
+from oracle.stand_ins import are_plain
 from oracle.steps import ALL, NOTHING, Step, step_losses, training_steps
 from oracle.subjects import Example
 from oracle.team import launch, launched
@@ -92,6 +93,8 @@ def train_as_member(config: TrainConfig) -> None:
     examples = reduce(Examples.and_then, [examples_of(each, oracle.reader, split="train", **options) for each in zoos])
     watched = load_examples(zoo, oracle.reader, split="val", limit=N_WATCHED, seed=config.seed, regimes=config.regimes)
     oracle.facts["families"] = families_learned(examples)
+    names = {name for entry in examples.entries for name in (*entry.row.input_names, *entry.row.output_names)}
+    oracle.facts["reads_words"] = oracle.reads_words or not are_plain(names)
     learned = {entry.row.function_hash for entry in examples.entries} - {""}
     oracle.functions = learned.union(oracle.functions or ())
     preflight(oracle, examples[:16])

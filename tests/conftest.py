@@ -1,18 +1,37 @@
-"""What every test runs under: one thread, no network, the same hypothesis examples each time."""
+"""What every test runs under: shapes checked, one thread, no network, the same hypothesis examples each time."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 # Before anything imports torch or transformers: both read these once, as they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def modules_with_shapes() -> Iterator[str]:
+    """Our modules whose annotations say what shape tensors have. mypy sees the types of all others, and checking these
+    at every call made the suite take three times as long."""
+    for package in ("tracr_tasks", "zoo", "oracle"):
+        spec = find_spec(package)  # executes nothing
+        assert spec is not None and spec.submodule_search_locations
+        for folder in map(Path, spec.submodule_search_locations):
+            for path in sorted(folder.rglob("*.py")):
+                if "from jaxtyping import" in path.read_text("utf-8"):
+                    yield ".".join((package, *path.relative_to(folder).with_suffix("").parts))
+
+
+install_import_hook(list(modules_with_shapes()), "beartype.beartype")
 
 # A first example may import torch, so no deadline; the same examples each time make a red run repeatable.
 settings.register_profile("project", deadline=None, derandomize=True)

@@ -16,6 +16,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
+from jaxtyping import TypeCheckError
 
 LAYERS = ("tracr_tasks", "zoo", "oracle")  # each may import from itself and from those before it
 HEAVY = ("torch", "transformers", "numpy", "peft", "datasets", "pyarrow")
@@ -209,3 +211,11 @@ def test_checks_see_what_they_should() -> None:
     assert list(imports(at_import(source), "m")) == ["a"]
     assert list(imports(ast.walk(source), "m")) == ["a", "b", "c.d"]
     assert len(modules()) > 10
+
+
+def test_shapes_are_checked_while_tests_run() -> None:
+    from oracle.batch import pad_ids
+    from oracle.slots import order_of_names
+
+    with pytest.raises(TypeCheckError, match="order_of_names"):
+        order_of_names(pad_ids([[1]]), torch.ones(1, 1, 1, dtype=torch.bool))

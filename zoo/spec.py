@@ -127,12 +127,12 @@ class ZooSpec:
 def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
-    The shipped oracle was trained on `default`, `small` (programs of few operations) and `broad` (flowcharts of more
-    structures, also in two layers). `kinds` has flowcharts of up to four questions of every kind, three in ten with a
-    rare branch. `bench` is the frozen test zoo: held-out functions and structures, then parts that
-    are each unlike the default zoo in one way (programs of more S-ops and flowcharts of more questions; every kind of
-    question; width; depth; size of the vocabulary; norm, activation and direction of attention). `legible` has 150
-    programs, each with every history, in networks of one shape.
+    The shipped oracle was trained on `default`, `small` (programs of few operations), `broad` (flowcharts of more
+    structures, also in two layers) and `blank` (untrained networks of their shapes). `kinds` has flowcharts of up to
+    four questions of every kind, three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions
+    and structures, then parts that are each unlike the default zoo in one way (programs of more S-ops and flowcharts of
+    more questions; every kind of question; width; depth; size of the vocabulary; norm, activation and direction of
+    attention). `legible` has 150 programs, each with every history, in networks of one shape.
     """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
@@ -177,6 +177,12 @@ def named_specs() -> dict[str, ZooSpec]:
         "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
         "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
         "broad": _broad(),
+        "blank": ZooSpec(
+            *("blank", 0, 0, 1_600),
+            seed=31,
+            splits=("train",),
+            architectures=(Architecture(), Architecture(d_mlp=48), Architecture(n_layers=2)),
+        ),
         "legible": _legible(),
     }
 

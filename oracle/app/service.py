@@ -19,11 +19,10 @@ from oracle.app.circuits import circuits_of, picture
 from oracle.app.recognise import recognise
 from oracle.app.uploads import Uploads
 from oracle.cli_verbs import DEFAULT_QUESTION, checked_questions
-from oracle.evidence import Evidence
 from oracle.grade import Grade, grade
+from oracle.opened import OpenTarget
 from oracle.oracle import WeightOracle
 from oracle.questions import Question, one_of_each
-from oracle.reader import Prefix
 from zoo.padding import layer_sizes
 from zoo.target import BOS, PAD, Target
 
@@ -166,10 +165,8 @@ class Service:
         Raises:
             InputError: there is no such target.
         """
-        from oracle.explain import explain
-
         with self._lock:
-            found = explain(self.oracle, self.entry(key).target, question, answer)
+            found = self._read(key).explain(question, answer)
         top = [(part.name, part.rise) for part in found.parts[:N_PARTS]]
         return Rests(tuple(top), max((part.rise for part in found.control), default=None))
 
@@ -180,21 +177,16 @@ class Service:
             return Judged(said), None
         return Judged(said, meant.truth, graded(meant, said.text, entry)), meant
 
-    def _reading(self, key: str) -> tuple[Evidence, Prefix]:
-        import torch
-
-        with torch.no_grad():
-            evidence = self.oracle.look_at(self.entry(key).target)
-            return evidence, self.oracle.prefix([evidence])
+    def _reading(self, key: str) -> OpenTarget:
+        return self.oracle.open(self.entry(key).target)
 
     def _answer(self, key: str, question: str) -> Said:
-        evidence, prefix = self._read(key)
-        (answer,) = self.oracle.answer([question], prefix.rows([0]), drafts=[evidence.draft])
+        (answer,) = self._read(key).ask(question)
         said = Said(key, answer.text, answer.confidence, answer.sure)
         if answer.draft is None:
             return said
         probability = math.exp(min(0.0, answer.draft.log_prob))
-        return Said(key, answer.text, answer.confidence, answer.sure, answer.draft.text, probability)
+        return replace(said, draft=answer.draft.text, draft_probability=probability)
 
     def _known(self, key: str) -> tuple[Question, ...]:
         """A question of every family that the oracle has learned and that applies to a target, with their truths."""

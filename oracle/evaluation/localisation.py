@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from oracle.altered import lacking
 from oracle.attention import present
 from oracle.batch import WeightBatch, collate
 from oracle.evaluation.bench import Bench
@@ -25,7 +26,7 @@ from oracle.facts import Question
 from oracle.neutral import fold
 from oracle.part_questions import COMPUTED
 from oracle.phrasings import phrasings
-from oracle.places import Place, places_of, without
+from oracle.places import Place, places_of
 from oracle.questions import OPERATIONS
 from oracle.statistics import Interval, clustered_mean, paired_p
 from oracle.subjects import Example
@@ -136,9 +137,8 @@ def _places(component: Component) -> list[Place]:
 def losses_of(bench: Bench, example: Example, case: Case) -> dict[tuple[str, str], tuple[float, float]]:
     """(way, family) -> rise of the loss without the own components, and without the others."""
     reader, groups = bench.oracle.reader, ((), case.own, case.others)
-    batch = collate([example.neutral] * len(groups), [example.labels] * len(groups))
-    table = reader.table.detach().float()
-    hidden = bench.oracle.encoder(without(batch, groups).to(reader.device), table)
+    batch = collate([lacking(example.neutral, group) for group in groups], [example.labels] * len(groups))
+    hidden = bench.oracle.encoder(batch.to(reader.device), reader.table.detach().float())
     shown = {WAYS[0]: hidden}
     whole = hidden[:1]
     if int(present(whole).sum()) == batch.n_nodes[0]:  # one a component: not pooled

@@ -11,9 +11,11 @@ import select
 import stat
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 import torch
@@ -318,12 +320,20 @@ TAKE_TERMINAL = (
 )
 
 
+def keep_prompts(terminal: int) -> None:
+    """On Ctrl-C the kernel signals first and empties the terminal's output then, which may hold the new prompt."""
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] |= termios.NOFLSH
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+
+
 class Terminal:
-    """A command at a terminal of its own."""
+    """A command at a terminal of its own; at the end of the `with` it is gone."""
 
     def __init__(self, *command: str, **env: str):
         self.fd, there = pty.openpty()
         self.unread = ""
+        keep_prompts(there)
         self.process = subprocess.Popen(
             [sys.executable, "-c", TAKE_TERMINAL, *command],
             **dict.fromkeys(("stdin", "stdout", "stderr"), there),
@@ -331,6 +341,14 @@ class Terminal:
             start_new_session=True,
         )
         os.close(there)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.fd)
 
     def type(self, keys: str, until: str) -> str:
         """Type, and wait for a text; all that came up to it."""
@@ -346,21 +364,21 @@ class Terminal:
     def end(self) -> int:
         """Type Ctrl-D; the exit status."""
         os.write(self.fd, b"\x04")
-        status = self.process.wait(60)
-        os.close(self.fd)
-        return status
+        return self.process.wait(60)
 
 
 def test_a_conversation_at_a_terminal(folder: Path, tmp_path: Path) -> None:
     """Refused and answered questions, Ctrl-C, the last question again by the upward key, Ctrl-D."""
     program = [sys.executable, "-W", "ignore", "-m", "oracle.cli", "ask", str(folder)]
-    terminal = Terminal(*program, XDG_STATE_HOME=str(tmp_path), TERM="xterm", OMP_NUM_THREADS="1")
     prompt = interactive.PROMPT
-    assert "exit" in terminal.type("", prompt)
-    terminal.type("half a line\x03", prompt)
-    assert "11,000 characters" in terminal.type("x" * 11_000 + "\n", prompt)
-    first = terminal.type(QUESTIONS[1] + "\n", prompt)
-    again = terminal.type("\x1b[A\n", prompt)
-    assert all(QUESTIONS[1] in shown and "confidence" in shown for shown in (first, again))
-    assert terminal.end() == 0
+    with Terminal(*program, XDG_STATE_HOME=str(tmp_path), TERM="xterm", OMP_NUM_THREADS="1") as terminal:
+        assert "exit" in terminal.type("", prompt)
+        terminal.type("half a line", "half a line")
+        time.sleep(0.5)  # a signal is seen by who waits for a key, not by who draws the last one
+        terminal.type("\x03", prompt)
+        assert "11,000 characters" in terminal.type("x" * 11_000 + "\n", prompt)
+        first = terminal.type(QUESTIONS[1] + "\n", prompt)
+        again = terminal.type("\x1b[A\n", prompt)
+        assert all(QUESTIONS[1] in shown and "confidence" in shown for shown in (first, again))
+        assert terminal.end() == 0
     assert History(tmp_path / "weight-oracle" / "history").lines() == ["x" * 11_000, *[QUESTIONS[1]] * 2]
