@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from tests.oracle.targets import SMALL
 from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
+
+
+@pytest.fixture(scope="module")
+def short_answers() -> Iterator[None]:
+    """A reader that knows nothing does not know where to stop. Other processes do not hear of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oracle.reader.MAX_ANSWER", 6)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -33,5 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(zoo: Zoo, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("oracle") / "oracle"
     config = TrainConfig(zoo.directory, out, str(base), decoder="none", encoder=SMALL, lora_rank=4, targets_per_step=4)
-    train(replace(config, steps=3, processes=1, bf16=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oracle.reader.MAX_ANSWER", 6)
+        train(replace(config, steps=3, processes=1, bf16=False))
     return out

@@ -23,6 +23,8 @@ from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 ARCHITECTURES = ("Qwen3", "Llama", "Gemma", "GPT2")
 CHAT = "{% for m in messages %}<s>[{{ m['role'] }}] {{ m['content'] }}{% endfor %}[answer]"
 

@@ -38,6 +38,8 @@ from tracr_tasks.transformer import TargetConfig
 from zoo.flowchart import Flowchart
 from zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 CONFIG = TargetConfig(d_model=4, n_layers=1, n_heads=1, d_head=2, d_mlp=3, n_ctx=3, d_vocab=4, d_vocab_out=2)
 DRAFT = "if has c then p else q"
 
@@ -60,7 +62,7 @@ def config(zoo: Zoo, base: Path, decoder: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def drafting(config: TrainConfig) -> WeightOracle:
+def drafting(config: TrainConfig, short_answers: None) -> WeightOracle:
     """An oracle that shows its reader drafts, as it was saved."""
     return train(config)
 

@@ -33,6 +33,8 @@ from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 
 def test_a_saved_oracle_answers_as_the_loaded_one_does(folder: Path, zoo: Zoo) -> None:
     one, other = (WeightOracle.from_pretrained(folder) for _ in range(2))

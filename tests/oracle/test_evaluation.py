@@ -41,18 +41,14 @@ from tracr_tasks.errors import InputError, OracleError
 from tracr_tasks.wiring import owners
 from zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 REPLACED = ("Gaussian tokens", "zero tokens", "entries shuffled", "architecture only", SWAPPED)
 
 
 def config_of(zoo: Zoo, folder: Path, **more: Any) -> EvalConfig:
     options: dict[str, Any] = {"splits": ("train",), "limit": 8, "questions_per_target": 9, "processes": 1}
     return EvalConfig(zoo.directory, None, folder, **(options | {"pairs": (0, 4), "edits": 2} | more))
-
-
-@pytest.fixture(autouse=True)
-def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that knows nothing does not know where to stop."""
-    monkeypatch.setattr("oracle.reader.MAX_ANSWER", 6)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from tests.oracle.hub_server import FakeHub, serving
 from tracr_tasks.errors import InputError, OracleError
 from zoo.store import Zoo
 
+pytestmark = pytest.mark.usefixtures("short_answers")
+
 REPO = "somebody/an-oracle"
 QUESTIONS = ["What does this model compute?", "Compiled, trained or untrained?"]
 
@@ -50,12 +52,6 @@ def mine(folder: Path, base: Path, tmp_path: Path) -> Path:
     told = json.loads((tmp_path / "mine" / CONFIG_FILE).read_text())
     (tmp_path / "mine" / CONFIG_FILE).write_text(json.dumps(told | {"base": str(tmp_path / "my-base")}))
     return tmp_path / "mine"
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An oracle that has learned nothing says as much as it may."""
-    monkeypatch.setattr("oracle.reader.MAX_ANSWER", 8)
 
 
 def answers(oracle: WeightOracle, zoo: Zoo) -> list[list[Answer]]:
