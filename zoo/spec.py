@@ -177,12 +177,7 @@ def named_specs() -> dict[str, ZooSpec]:
         "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
         "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
         "broad": _broad(),
-        "blank": ZooSpec(
-            *("blank", 0, 0, 1_600),
-            seed=31,
-            splits=("train",),
-            architectures=(Architecture(), Architecture(d_mlp=48), Architecture(n_layers=2)),
-        ),
+        "blank": _blank(),
         "legible": _legible(),
     }
 
@@ -213,6 +208,12 @@ def _broad() -> ZooSpec:
             ),
         ),
     )
+
+
+def _blank() -> ZooSpec:
+    """Untrained networks of the shapes of `default` and `broad`."""
+    shapes = (Architecture(), Architecture(d_mlp=48), Architecture(n_layers=2))
+    return ZooSpec("blank", 0, 0, 1_600, seed=31, splits=("train",), architectures=shapes)
 
 
 def _legible() -> ZooSpec:

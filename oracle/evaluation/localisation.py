@@ -2,8 +2,9 @@
 
 Of compiled targets the compiler says which heads and neurons compute an operation. These are taken away, and then as
 many others of the same kind: the loss on the answer "yes" to "does it use this operation?" and on the program has to
-rise more in the first case. Paired by target and operation, clustered by target. No draft is shown: what is asked is
-where the language model looks.
+rise more in the first case. Paired by target and operation, clustered by target. No draft is shown, so that it is the
+weight tokens that are asked about; of an oracle with drafts a third way shows, beside them, what the drafter writes
+without the components.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -28,15 +27,16 @@ from oracle.part_questions import COMPUTED
 from oracle.phrasings import phrasings
 from oracle.places import Place, places_of
 from oracle.questions import OPERATIONS
+from oracle.reader import Prefix
 from oracle.statistics import Interval, clustered_mean, paired_p
 from oracle.subjects import Example
 from tracr_tasks.compiler.compile import CompiledProgram, compile_program
 from tracr_tasks.wiring import Component, owners
 from zoo.target import Target
 
-WAYS = ("hidden from the encoder", "weight tokens left out")
+WAYS = ("hidden from the encoder", "weight tokens left out", "hidden from encoder and drafter")
 """Of taking components away: the encoder sees nothing that they do; or the reader is not shown their own weight tokens
-(of targets small enough to have one token a component)."""
+(of targets small enough to have one token a component); or those who write drafts see nothing of them either."""
 ASKED = tuple(operation for operation in COMPUTED if operation in OPERATIONS)
 """Operations that components compute and that questions are about."""
 
@@ -137,18 +137,22 @@ def _places(component: Component) -> list[Place]:
 def losses_of(bench: Bench, example: Example, case: Case) -> dict[tuple[str, str], tuple[float, float]]:
     """(way, family) -> rise of the loss without the own components, and without the others."""
     reader, groups = bench.oracle.reader, ((), case.own, case.others)
-    batch = collate([lacking(example.neutral, group) for group in groups], [example.labels] * len(groups))
+    targets = [lacking(example.neutral, group) for group in groups]
+    batch = collate(targets, [example.labels] * len(groups))
     hidden = bench.oracle.encoder(batch.to(reader.device), reader.table.detach().float())
-    shown = {WAYS[0]: hidden}
+    shown = {WAYS[0]: reader.read(hidden)}
     whole = hidden[:1]
     if int(present(whole).sum()) == batch.n_nodes[0]:  # one a component: not pooled
         order = _valid(batch)
         rows = [whole[0] * torch.tensor([[place not in group] for place in order]).to(whole) for group in groups]
-        shown[WAYS[1]] = pad_sequence(rows, batch_first=True)
+        shown[WAYS[1]] = reader.read(pad_sequence(rows, batch_first=True))
+    if bench.oracle.drafter is not None and example.pieces is not None:
+        written = bench.oracle.drafter.write(targets, [example.pieces] * len(groups))
+        shown[WAYS[2]] = reader.read(hidden, [draft.text for draft in written])
     found = {}
-    for way, tokens in shown.items():
+    for way, prefix in shown.items():
         for question in questions_of(case, example):
-            base, own, others = _losses(bench, tokens, question)
+            base, own, others = _losses(bench, prefix, question)
             found[way, question.family] = own - base, others - base
     return found
 
@@ -169,9 +173,9 @@ def questions_of(case: Case, example: Example) -> list[Question]:
     return [Question("uses", uses, "yes", case.operation), Question("program", program, example.subject.text)]
 
 
-def _losses(bench: Bench, tokens: Float[Tensor, "row n d_llm"], question: Question) -> list[float]:
-    """The loss (nats a token) on the right answer behind each row of weight tokens."""
+def _losses(bench: Bench, prefix: Prefix, question: Question) -> list[float]:
+    """The loss (nats a token) on the right answer behind each row of a prefix."""
     reader = bench.oracle.reader
-    texts = reader.texts([reader.prompt(question.text)] * len(tokens), [question.truth] * len(tokens))
-    loss = reader.answer_loss(texts, reader.read(tokens)).float()
+    texts = reader.texts([reader.prompt(question.text)] * len(prefix), [question.truth] * len(prefix))
+    loss = reader.answer_loss(texts, prefix).float()
     return [float(x) for x in loss.sum(1) / (texts.labels >= 0).sum(1)]

@@ -22,6 +22,7 @@ from oracle.decompiler import Decompiler, facts_of, new_decoder, read_batch
 from oracle.drafter import LIKELY, LONGEST, Drafter, can_be_drafted
 from oracle.evaluation.bench import bench_of
 from oracle.evaluation.conditions import DRAFTED, NOTHING, OWN, SWAPPED, UNDRAFTED
+from oracle.evaluation.localisation import WAYS, localisation
 from oracle.evaluation.run import evaluate
 from oracle.evaluation.shown import drafted, own, swapped
 from oracle.evidence import Evidence, drafts_of
@@ -123,6 +124,17 @@ def test_what_is_not_shown_makes_no_difference(drafting: WeightOracle, config: T
     assert min(moved(ALL), moved(Seen(True, False)), moved(Seen(False, True))) > 1e-5
 
 
+def test_components_are_hidden_from_those_who_write_drafts_too(
+    drafting: WeightOracle, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = load_examples(zoo, drafting.reader, split="train", limit=12, seed=1)
+    bench = bench_of(drafting, examples, zoo, 3, seed=1)
+    rises = {(rise.way, rise.family): rise.own.mean for rise in localisation(bench, 2)}
+    assert {way for way, _ in rises} >= {WAYS[0], WAYS[2]}
+    monkeypatch.setattr(drafting, "drafter", None)
+    assert WAYS[2] not in {rise.way for rise in localisation(bench, 2)}
+
+
 def test_losses_are_float32_under_autocast(drafting: WeightOracle, config: TrainConfig, zoo: Zoo) -> None:
     examples = load_examples(zoo, drafting.reader, split="train", limit=6, seed=0)
     step = next(training_steps(examples, config, drafted=True))
@@ -157,7 +169,9 @@ def test_names_are_changed_for_the_decoder_too(charts: list[Example], seed: int)
     assert isinstance(renamed.subject.program, Flowchart)
 
 
-def test_a_target_that_the_decoder_cannot_spell_is_read_without_a_draft(drafting: WeightOracle, zoo: Zoo) -> None:
+def test_labels_that_the_decoder_cannot_spell_are_read_without_a_draft_or_under_plain_names(
+    drafting: WeightOracle, zoo: Zoo
+) -> None:
     target = zoo.target(next(iter(zoo)).id)
     names = tuple(f"é{i}" for i in range(len(target.vocab.input)))
     foreign = replace(target, vocab=replace(target.vocab, input=names))
@@ -167,7 +181,7 @@ def test_a_target_that_the_decoder_cannot_spell_is_read_without_a_draft(drafting
     known = example_of("y", target, None, "untrained", drafting.reader, 0)
     assert [draft is None for draft in drafting.drafts([example, known, example])] == [True, False, True]
     assert relabel(example, random.Random(0)).pieces is None
-    assert drafting.ask(foreign, "What does this model compute?")[0].draft is None
+    assert drafting.ask(foreign, "What does this model compute?")[0].draft is not None
 
 
 def test_the_report_shows_each_of_the_two_alone(

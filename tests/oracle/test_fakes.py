@@ -21,7 +21,7 @@ from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
 
-STEPS = 120
+STEPS = 70
 
 
 class Shuffled(Examples):
