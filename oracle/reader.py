@@ -35,6 +35,8 @@ MAX_NAME_CHARACTERS = 1_000
 """Of a label's name that are read."""
 MAX_ANSWER = 160
 """Tokens of the longest answer."""
+SHORT = 12
+"""Tokens of an answer that is no program, in most cases."""
 IGNORED = -100
 """Label of a position that the loss does not count."""
 
@@ -346,16 +348,34 @@ class Reader:
     def generate(self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int | None = None) -> Generated:
         """Greedy answers with the log-probability of every token, each behind its row of the prefix.
 
-        They have at most `max_tokens`, or `MAX_ANSWER` if it is not given.
+        They have at most `max_tokens`, or `MAX_ANSWER` if it is not given. Of several, those that are not at their end
+        after `SHORT` tokens go on without the others, so that one long answer does not make all others wait.
         """
-        out, first = self._generate(prompts, prefix, max_tokens, do_sample=False, output_logits=True)
-        chosen = out.sequences[:, first:]
-        log_probs = torch.stack(
-            [step.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0] for i, step in enumerate(out.logits)], 1
-        )
+        batch, most = self.texts(prompts, alone=prefix is None), max_tokens or MAX_ANSWER
+        chosen, log_probs = self._greedy(batch.ids, batch.mask, prefix, most if len(prompts) == 1 else min(most, SHORT))
+        left = (chosen != self.eos_id).all(1).nonzero()[:, 0].tolist()
+        if left and most > chosen.shape[1]:
+            ids, mask = torch.cat([batch.ids, chosen], 1)[left], torch.cat([batch.mask, chosen >= 0], 1)[left]
+            rest = None if prefix is None else prefix.rows(left)
+            more, more_log_probs = self._greedy(ids, mask, rest, most - chosen.shape[1])
+            width = (0, more.shape[1])
+            chosen = functional.pad(chosen, width, value=self.eos_id)
+            log_probs = functional.pad(log_probs, width)
+            chosen[left, -width[1] :], log_probs[left, -width[1] :] = more, more_log_probs
         lengths = [[*row.tolist(), self.eos_id].index(self.eos_id) + 1 for row in chosen]
         kept = tuple(tuple(row[:n].tolist()) for row, n in zip(log_probs, lengths, strict=True))
         return Generated(tuple(self._texts_of(chosen)), kept)
+
+    def _greedy(
+        self, ids: Int[Tensor, "seq pos"], mask: Bool[Tensor, "seq pos"], prefix: Prefix | None, most: int
+    ) -> tuple[Int[Tensor, "seq new"], Float[Tensor, "seq new"]]:
+        """The likeliest next tokens, `most` at most, one after the other, and their log-probabilities."""
+        out, first = self._generate(ids, mask, prefix, most, do_sample=False, output_logits=True)
+        chosen = out.sequences[:, first:]
+        steps = enumerate(out.logits)
+        return chosen, torch.stack(
+            [step.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0] for i, step in steps], 1
+        )
 
     def sample(
         self, prompts: Sequence[str], prefix: Prefix | None, n: int, seed: int = 0, max_tokens: int | None = None
@@ -365,7 +385,8 @@ class Reader:
         rows = None if prefix is None else prefix.rows(each)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            out, first = self._generate([prompts[i] for i in each], rows, max_tokens, do_sample=True, top_k=0)
+            batch, most = self.texts([prompts[i] for i in each], alone=prefix is None), max_tokens or MAX_ANSWER
+            out, first = self._generate(batch.ids, batch.mask, rows, most, do_sample=True, top_k=0)
         texts = self._texts_of(out.sequences[:, first:])
         return [tuple(texts[i : i + n]) for i in range(0, len(texts), n)]
 
@@ -375,11 +396,15 @@ class Reader:
 
     @torch.no_grad()
     def _generate(
-        self, prompts: Sequence[str], prefix: Prefix | None, max_tokens: int | None, **options: Any
+        self,
+        ids: Int[Tensor, "seq pos"],
+        mask: Bool[Tensor, "seq pos"],
+        prefix: Prefix | None,
+        most: int,
+        **options: Any,
     ) -> tuple[Any, int]:
-        """What transformers generates behind prompts, and the column that answers begin at."""
-        batch = self.texts(prompts, alone=prefix is None)
-        ids, mask, cache = batch.ids, batch.mask, None
+        """What transformers generates behind texts, `most` tokens at most, and the column that it begins at."""
+        cache = None
         if prefix is not None:
             before = torch.full_like(prefix.mask, self.pad_id, dtype=ids.dtype)  # never looked up: they are cached
             ids, mask, cache = torch.cat([before, ids], 1), torch.cat([prefix.mask, mask], 1), prefix.cache()
@@ -387,7 +412,7 @@ class Reader:
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
-            max_new_tokens=max_tokens or MAX_ANSWER,
+            max_new_tokens=most,
             suppress_tokens=[id for id in (self.placeholder_id, self.pad_id) if id != self.eos_id],
             pad_token_id=self.pad_id,
             eos_token_id=self.eos_id,

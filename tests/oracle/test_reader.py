@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 
+from oracle import reader as reader_module
 from oracle import template
 from oracle.reader import IGNORED, Reader, TextBatch
 from tests.oracle.targets import D_LLM, tiny_reader
@@ -170,8 +171,12 @@ def test_loss_counts_the_answer_and_its_end_only(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_generation_is_greedy_and_its_log_probabilities_are_those_of_the_loss(architecture: str) -> None:
+@pytest.mark.parametrize("short", [2, 12])
+def test_generation_is_greedy_and_its_log_probabilities_are_those_of_the_loss(
+    architecture: str, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two prompts behind weights of different numbers of tokens, so that both are padded."""
+    monkeypatch.setattr(reader_module, "SHORT", short)
     reader, tokens = tiny(architecture), weight_tokens(2, 4)
     tokens[0, 1] = 0
     prompts = [template.behind(q) for q in ("What?", "Which program is this?")]

@@ -62,6 +62,20 @@ def test_the_same_function_in_other_weights_gets_the_same_answers(shipped: Weigh
         assert [a.text for a in shipped.ask(target, question)] == [a.text for a in shipped.ask(other, question)]
 
 
+def test_long_answers_that_go_on_alone_are_what_they_would_be(
+    shipped: WeightOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = shipped.open(target_of(sample_compiled(0)))
+    questions = ["Does it use aggregate?", "What does this model compute?", "Does it use map?", "Decompile the model."]
+    answers = []
+    for short in (3, 1000):
+        monkeypatch.setattr("oracle.reader.SHORT", short)
+        answers.append(opened.ask(questions))
+    assert min(len(a.log_probs) for a in answers[0]) <= 3 < max(len(a.log_probs) for a in answers[0])
+    for one, other in zip(*answers, strict=True):
+        assert one.text == other.text and one.log_probs == pytest.approx(other.log_probs, abs=1e-3)
+
+
 def test_quickstart_prints_answers_beside_truth_and_controls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
