@@ -1,11 +1,17 @@
-"""The look of the page beyond Gradio's own, light and dark, from a phone to a wide screen."""
+"""The look of the page beyond Gradio's own, light and dark, from a phone to a wide screen.
+
+Each rule for the dark has one selector: of a list, Gradio knows `.dark` in the first alone.
+"""
 
 STYLE = """
 .gradio-container { max-width: 84rem !important; margin: 0 auto; }
 .wo-head h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
 .wo-head p { max-width: 52rem; margin: 0; }
 .wo-soft, .wo-facts dt, .wo-lines dd, .wo-circuits figcaption { color: #5a6068; }
-.dark .wo-soft, .dark .wo-facts dt, .dark .wo-lines dd, .dark .wo-circuits figcaption { color: #a4abb3; }
+.dark .wo-soft { color: #a4abb3; }
+.dark .wo-facts dt { color: #a4abb3; }
+.dark .wo-lines dd { color: #a4abb3; }
+.dark .wo-circuits figcaption { color: #a4abb3; }
 #wo-target input { text-overflow: ellipsis; padding-right: 1.9rem; }
 .wo-soft { margin: .2rem 0; }
 .wo-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; margin: .4rem 0; }
