@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import shutil
 import sys
@@ -208,6 +209,8 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "many layers": (fields(num_layers=100_000), "num_layers = 100000, expected an integer from 0 to 1000"),
     "another width": (fields(key_size=3), "tensor 'transformer.layer_0.attn.query.w' has shape"),
     "no BOS": (fields(bos_token="?"), "bos_token = '?', expected one of input_encoding"),
+    "infinite token": (fields(input_encoding=[1, "BOS", math.inf, "compiler_pad"]), "strings and finite numbers"),
+    "infinite output": (fields(output_encoding=[math.nan, "a"]), "strings and finite numbers"),
     "PAD is BOS": (fields(pad_token="BOS"), "pad_token = 'BOS', expected another token than bos_token"),
     "tokens of one name": (
         fields(input_encoding=[1, "1", "BOS", "compiler_pad"]),

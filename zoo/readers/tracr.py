@@ -27,6 +27,7 @@ Tracr never masks PAD, so neither does the target (pad_token is null), and it an
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,13 @@ def _directions(fields: Fields, n_outputs: int) -> list[int]:
 
 def _values(fields: Fields, name: str) -> list[Any]:
     values = fields.values.get(name)
-    kinds = (str, int, float, bool, type(None))
-    if not isinstance(values, list) or not 0 < len(values) <= MAX_LABELS or not all(type(v) in kinds for v in values):
-        raise refused(fields.where, name, values, f"a list of 1 to {MAX_LABELS} strings and numbers")
+    if not isinstance(values, list) or not 0 < len(values) <= MAX_LABELS or not all(map(_is_value, values)):
+        raise refused(fields.where, name, values, f"a list of 1 to {MAX_LABELS} strings and finite numbers")
     return values
+
+
+def _is_value(value: Any) -> bool:
+    return math.isfinite(value) if type(value) is float else type(value) in (str, int, bool, type(None))
 
 
 def _names(fields: Fields, name: str, values: list[Any]) -> tuple[str, ...]:
