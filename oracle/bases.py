@@ -45,7 +45,12 @@ def base_folder(name: str, oracle: Path | None = None) -> Path:
         if not (ASSETS / HOUSE / "config.json").is_file():
             raise OracleError(f"{ASSETS / HOUSE}: the house base model is missing; install the package again")
         return ASSETS / HOUSE
+    where = "" if oracle is None else f"{shown(oracle, 300)}: "
     if Path(name).is_dir():
+        if oracle is not None and not (Path(name) / "config.json").is_file():
+            raise OracleError(
+                f"{where}base '{shown(name)}': a folder without config.json, expected that of a base model"
+            )
         return Path(name)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -54,7 +59,6 @@ def base_folder(name: str, oracle: Path | None = None) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())
-        where = "" if oracle is None else f"{shown(oracle, 300)}: "
         problem = f"base '{shown(name)}': neither a folder nor a model that the hub gives ({shown(reason, 300)})"
         raise OracleError(where + problem) from error
 

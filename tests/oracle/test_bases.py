@@ -129,6 +129,10 @@ def test_another_base_is_refused_with_both_values(zoo: Zoo, tmp_path: Path) -> N
     (other / CONFIG_FILE).write_text(json.dumps(facts | {"base": str(wide)}))
     with pytest.raises(OracleError, match="base of width 64, expected 32"):
         WeightOracle.from_pretrained(other)
+    for nowhere in ("", str(tmp_path)):
+        (other / CONFIG_FILE).write_text(json.dumps(facts | {"base": nowhere}))
+        with pytest.raises(OracleError, match=rf"{other}: base '.*': a folder without config\.json"):
+            WeightOracle.from_pretrained(other)
     no_end = base_folder("Llama", tmp_path / "no_end")
     told = json.loads((no_end / "tokenizer_config.json").read_text())
     (no_end / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in told.items() if k != "eos_token"}))
