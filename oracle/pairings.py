@@ -17,8 +17,12 @@ ROUNDINGS = 4
 
 def cleaned(x: Float[Tensor, "..."], bound: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """x, and zero where it is rounding alone; `bound` [broadcastable to x] is how large x could have been."""
-    smallest = ROUNDINGS * min(torch.finfo(x.dtype).eps, torch.finfo(torch.float32).eps)
-    return torch.where(x.abs() <= smallest * bound, 0.0, x)
+    return torch.where(x.abs() <= smallest(x) * bound, 0.0, x)
+
+
+def smallest(x: Float[Tensor, "..."]) -> float:
+    """Share of its bound below which a product is rounding alone."""
+    return ROUNDINGS * min(torch.finfo(x.dtype).eps, torch.finfo(torch.float32).eps)
 
 
 def paired(a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch d m"]) -> Float[Tensor, "*batch n m"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from oracle.encoder import WeightEncoder
 from oracle.reader import Reader
 from tracr_tasks.transformer import TargetConfig, shapes
 
+Encoder = TypeVar("Encoder", bound=torch.nn.Module)
 D_LLM = 32
 TABLE_ROWS = 96
 SMALL = EncoderConfig(
@@ -66,10 +68,12 @@ def label_ids(config: TargetConfig) -> LabelIds:
     return LabelIds(names(1, config.d_vocab), names(20, config.n_ctx), names(40, config.d_vocab_out))
 
 
-def random_encoder(dtype: torch.dtype = torch.float64) -> tuple[WeightEncoder, torch.Tensor]:
+def random_encoder(
+    dtype: torch.dtype = torch.float64, kind: Callable[[EncoderConfig, int], Encoder] = WeightEncoder
+) -> tuple[Encoder, torch.Tensor]:
     """A small encoder with random weights and a table of embedding rows."""
     torch.manual_seed(0)
-    encoder = WeightEncoder(SMALL, D_LLM).to(dtype)
+    encoder = kind(SMALL, D_LLM).to(dtype)
     return encoder, torch.randn(TABLE_ROWS, D_LLM, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 

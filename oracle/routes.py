@@ -1,0 +1,297 @@
+"""Routes: every way in which one part of a small target acts on another, as numbers that no gauge changes.
+
+A *writer* is a label of the input or a neuron, a *reader* a neuron or a label of the output. What a writer puts into the
+residual stream reaches a reader directly, or carried by heads, one behind the other:
+
+    U[0, i] = what writer i writes
+    U[h, i] = (U[0, i] + sum over heads s of earlier layers of U[s, i]) W_V^h W_O^h
+
+so U[h, i] is all that head h writes of writer i, whichever heads carried it there. A target is then its tables
+
+    read      U[0, i] . r_j                   what reader j takes of writer i, directly
+    moved     (U[s, i] W_V^h W_O^h) . r_j     what it takes of it from head h, to which it came by s
+    compared  U[s, i] W_Q^h W_K^h^T U[t, k]   how head h scores i, come by s, against k, come by t
+
+and under a norm the Gram matrix U[0, i] . U[0, k]. These are the invariants of symmetries.md (pairings, and compositions
+of heads with heads and with neurons) and nothing else: no basis, no order, no scale of a ReLU neuron. The token basis
+alone would not do: intermediate variables of compiled programs live in directions that neither W_E nor W_U touches.
+
+ReLU neurons are taken at a unit of what they read (R1): the root of the squares of their bias and of what they read of
+the labels, or of all that reaches them where these are zero. A unit of everything would hide a token beside a steep
+neuron whose write is a hundred times as large.
+
+Nothing here is learned. There are (1 + heads before it)^2 ways to a head; where these are many in all, what heads carry
+is followed without telling which of them carried it. Large targets are read by channels (encoder.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from oracle.batch import WeightBatch, pad_stack
+from oracle.neutral_layer import NeutralLayer
+from oracle.pairings import cleaned, paired, smallest
+
+MAX_NODES = 400
+"""Labels, heads and neurons of the largest target that is read by its routes."""
+MAX_WAYS = 150
+"""Ways of queries and keys to heads up to which those who carry are told apart."""
+SOME_HEAD = -1
+"""The way of what was carried by heads that are not told apart."""
+ABSENT = 3e-5
+"""What a neuron reads of bias and labels is rounding below this share of all that reaches it. Of 8,500 neurons of compiled
+programs in random gauges none lies between 1e-5 and 3e-4."""
+FAINT = 1e-5
+"""Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
+compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
+KINDS = ("input token", "position", "target", "output token", "head", "neuron")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Tables of heads, one for each way to come to a head that is used. Way 0 is direct, way 1 + h through head h."""
+
+    table: Float[Tensor, "*batch way node node"]
+    head: Int[Tensor, "*batch way"]
+    """Whose table it is, counted as ways are."""
+    row: Int[Tensor, "*batch way"]
+    """How the nodes of its rows came."""
+    column: Int[Tensor, "*batch way"]
+    """How those of its columns came; direct where they read."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The tables of one target, or of a batch padded with zeros. Nodes are those of `places.places_of` that exist."""
+
+    read: Float[Tensor, "*batch node node"]
+    """Row writes, column reads."""
+    gram: Float[Tensor, "*batch node node"]
+    compared: Ways
+    """Row asks, column is looked at."""
+    moved: Ways
+    """Row writes, column reads."""
+    bias: Float[Tensor, "*batch node"]
+    """Of neurons at their unit, and of labels of the output."""
+    kind: Int[Tensor, "*batch node"]
+    """Into KINDS; -1 for padding."""
+    layer: Int[Tensor, "*batch node"]
+    """Of heads and neurons, counted from 0; of labels 0."""
+    name: Int[Tensor, "*batch node name"]
+    """Token ids of a label's name, zero for others."""
+    head_node: Int[Tensor, "*batch way"]
+    """Which node each head is, by its way; 0 for the direct one and for padding."""
+    head_on: Bool[Tensor, "*batch way"]
+    """Which ways are heads."""
+    target: Float[Tensor, "*batch 6"]
+    """As `WeightBatch.kind`."""
+    depth: Int[Tensor, "*batch"]
+
+
+def is_plain(batch: WeightBatch) -> Bool[Tensor, " batch"]:
+    """Which targets have routes: small ones, without extensions, whose states are not normalised."""
+    extended = (batch.extension != 0).any(1) | (batch.normalised[:, 0] != 0)
+    return ~extended & (batch.n_nodes <= MAX_NODES)
+
+
+def routes_of(batch: WeightBatch) -> Routes:
+    """The routes of a batch of targets that have them (`is_plain`)."""
+    return stacked([routes_of_row(batch, row) for row in range(len(batch))])
+
+
+@torch.no_grad()
+def routes_of_row(batch: WeightBatch, row: int) -> Routes:
+    """The routes of one target of a batch, without padding."""
+    return _Tracing(batch, row).run()
+
+
+def stacked(routes: Sequence[Routes]) -> Routes:
+    """Routes of single targets as those of a batch."""
+
+    def ways(each: Sequence[Ways]) -> Ways:
+        return Ways(*(pad_stack([getattr(w, name) for w in each]) for name in ("table", "head", "row", "column")))
+
+    plain = ("read", "gram", "bias", "layer", "name", "head_node", "head_on", "target", "depth")
+    return Routes(
+        **{name: pad_stack([getattr(r, name) for r in routes]) for name in plain},
+        kind=pad_stack([r.kind + 1 for r in routes]) - 1,
+        compared=ways([r.compared for r in routes]),
+        moved=ways([r.moved for r in routes]),
+    )
+
+
+class _Tracing:
+    """Follows what is written through the layers of one target."""
+
+    def __init__(self, batch: WeightBatch, row: int):
+        self.target, self.depth = batch.kind[row], batch.depth[row]
+        self.no_norm, self.smooth = bool(batch.no_norm[row]), bool(batch.smooth[row])
+        self.layers = [_trimmed(batch, index, row) for index in range(int(batch.depth[row]))]
+        ids = (batch.token_ids[row], batch.position_ids[row], batch.output_ids[row])
+        tokens, positions, outputs = ((i != 0).any(-1) for i in ids)
+        self.constant, self.W_U, self.b_U = batch.constant[row], batch.W_U[row][:, outputs], batch.b_U[row][outputs]
+        target = self.constant[None] * (not self.no_norm)
+        first = torch.cat([batch.W_E[row][tokens], batch.W_pos[row][positions], target])
+        counts = [int(tokens.sum()), int(positions.sum()), 1, int(outputs.sum())]
+        kinds, at = [0] * counts[0] + [1] * counts[1] + [2] + [3] * counts[3], [0] * sum(counts)
+        for index, layer in enumerate(self.layers):
+            kinds += [4] * len(layer.W_Q) + [5] * len(layer.b_in)
+            at += [index] * (len(layer.W_Q) + len(layer.b_in))
+        device = first.device
+        self.kind, self.layer = torch.tensor(kinds, device=device), torch.tensor(at, device=device)
+        self.n_first, self.last = len(first), sum(counts)
+        self.writes = first.new_zeros(len(kinds), first.shape[1])
+        self.reads, self.bias = torch.zeros_like(self.writes), first.new_zeros(len(kinds))
+        self.target_read = self.bias.clone()
+        self.writes[: self.n_first] = first
+        self.reads[self.n_first : self.last] = self.W_U.T
+        self.name = ids[0].new_zeros(len(kinds), ids[0].shape[1])
+        names = [ids[0][tokens], ids[1][positions], ids[0].new_zeros(1, ids[0].shape[1]), ids[2][outputs]]
+        self.name[: self.last] = torch.cat(names)
+        self.head_node = torch.cat([torch.zeros(1, dtype=torch.long, device=device), torch.where(self.kind == 4)[0]])
+        self.carried: list[Tensor] = []  # of each head so far [node, d_model]
+        before = [sum(len(layer.W_Q) for layer in self.layers[:i]) for i in range(len(self.layers))]
+        n_ways = sum(len(layer.W_Q) * (1 + n) ** 2 for layer, n in zip(self.layers, before, strict=True))
+        self.told_apart = n_ways <= MAX_WAYS
+
+    def run(self) -> Routes:
+        """Layer by layer; what heads move is paired when all readers have their unit."""
+        compared, moved = list[tuple[Tensor, tuple[int, int, int]]](), list[tuple[Tensor, int, int]]()
+        for index, layer in enumerate(self.layers):
+            sources, ways = self.sources()
+            for number in range(len(layer.W_Q)):
+                way = 1 + len(self.carried)
+                scores = self.compare(layer, number, sources)
+                compared += [(scores[i, j], (way, s, t)) for i, s in enumerate(ways) for j, t in enumerate(ways)]
+                parts = self.carry(layer, number, sources)
+                moved += [(part, way, came) for came, part in zip(ways, parts, strict=True)]
+                self.carried.append(parts.sum(0))
+            through = torch.einsum("d,hdk,hke->e", self.constant * self.no_norm, layer.W_V, layer.W_O)
+            self.add(layer.b_O + through)
+            self.neurons(layer, (self.layer == index) & (self.kind == 5))
+            self.add(layer.b_out)
+        self.outputs()
+        taken = [(self.taken(part, way), (way, source, 0)) for part, way, source in moved]
+        read = self.earlier(paired(self.writes, self.reads.T))
+        read[self.n_first - 1] = self.target_read  # the constant stream as it was when it was read
+        return Routes(
+            read=cleared(read, read.abs().amax(0)),
+            gram=paired(self.writes, self.writes.T) * (not self.no_norm),
+            compared=self.ways(compared),
+            moved=self.ways(taken),
+            bias=self.bias,
+            kind=self.kind,
+            layer=self.layer,
+            name=self.name,
+            head_node=self.head_node,
+            head_on=torch.arange(len(self.head_node), device=self.kind.device) > 0,
+            target=self.target,
+            depth=self.depth,
+        )
+
+    def ways(self, found: Sequence[tuple[Float[Tensor, "node node"], tuple[int, int, int]]]) -> Ways:
+        """The tables in which there is anything."""
+        found = [(cleared(table, self.largest(found, which[0])), which) for table, which in found]
+        kept = [(table, which) for table, which in found if bool((table != 0).any())]
+        n = len(self.kind)
+        tables = torch.stack([table for table, _ in kept]) if kept else self.bias.new_zeros(0, n, n)
+        which = torch.tensor([which for _, which in kept], dtype=torch.long, device=self.kind.device).reshape(-1, 3)
+        return Ways(tables, *which.T)
+
+    @staticmethod
+    def largest(found: Sequence[tuple[Tensor, tuple[int, int, int]]], head: int) -> Float[Tensor, ""]:
+        """The largest entry of all tables of a head."""
+        return torch.stack([table.abs().max() for table, which in found if which[0] == head]).max()
+
+    def sources(self) -> tuple[Float[Tensor, "source node d_model"], list[int]]:
+        """All that has been written, and how it came: directly, and by each head so far."""
+        if not self.carried:
+            return self.writes[None], [0]
+        if self.told_apart:
+            return torch.stack([self.writes, *self.carried]), list(range(1 + len(self.carried)))
+        return torch.stack([self.writes, torch.stack(self.carried).sum(0)]), [0, SOME_HEAD]
+
+    def compare(
+        self, layer: NeutralLayer, number: int, sources: Float[Tensor, "source node d_model"]
+    ) -> Float[Tensor, "source source node node"]:
+        """Scores of a head, by the ways of query and key; the node of the target asks with an empty stream's query."""
+        empty = layer.b_Q[number] + (self.constant * self.no_norm) @ layer.W_Q[number]
+        query, key = (
+            cleaned(sources @ W, sources.norm(dim=2)[..., None] * W.norm(dim=0))
+            for W in (layer.W_Q[number], layer.W_K[number])
+        )
+        query[0, self.n_first - 1] += empty
+        scores = paired(query.flatten(0, 1), key.flatten(0, 1).T)
+        return scores.unflatten(1, key.shape[:2]).unflatten(0, query.shape[:2]).transpose(1, 2)
+
+    def carry(
+        self, layer: NeutralLayer, number: int, sources: Float[Tensor, "source node d_model"]
+    ) -> Float[Tensor, "source node d_model"]:
+        """What a head writes of every writer, by the way it came."""
+        W_V, W_O = layer.W_V[number], layer.W_O[number]
+        moved = sources @ (W_V @ W_O)
+        bound = smallest(moved) * sources.norm(dim=2) * torch.linalg.matrix_norm(W_V) * torch.linalg.matrix_norm(W_O)
+        return torch.where((moved.norm(dim=2) <= bound)[..., None], 0.0, moved)
+
+    def add(self, constant: Float[Tensor, " d_model"]) -> None:
+        """Let the constant stream grow. Under a norm the node of the target writes it, else it is in the biases."""
+        self.constant = self.constant + constant
+        self.writes[self.n_first - 1] = self.constant * (not self.no_norm)
+
+    def neurons(self, layer: NeutralLayer, at: Bool[Tensor, " node"]) -> None:
+        """Reads, writes and biases of a layer's neurons at their unit."""
+        start = self.constant * self.no_norm
+        bound = layer.b_in.abs() + start.norm() * layer.W_in.norm(dim=0)
+        bias = cleaned(layer.b_in + start @ layer.W_in, bound)
+        written = torch.stack([self.writes, *self.carried])
+        seen = paired(written, layer.W_in.expand(len(written), -1, -1))
+        every = (bias.square() + seen.square().sum((0, 1))).sqrt()
+        own = (bias.square() + seen[0, : self.n_first].square().sum(0)).sqrt()
+        size = torch.where(own > ABSENT * every, own, every)
+        size = torch.ones_like(size) if self.smooth else size
+        unit = torch.where(size > 0, 1 / size.clamp_min(1e-12), 0.0)
+        self.writes[at], self.reads[at] = layer.W_out * size[:, None], (layer.W_in * unit).T
+        self.bias[at], self.target_read[at] = bias * unit, seen[0, self.n_first - 1] * unit
+
+    def outputs(self) -> None:
+        """Biases of the labels of the output."""
+        start = self.constant * self.no_norm
+        bound = self.b_U.abs() + start.norm() * self.W_U.norm(dim=0)
+        at = slice(self.n_first, self.last)
+        self.bias[at] = cleaned(self.b_U + start @ self.W_U, bound)
+        self.target_read[at] = paired(self.writes[self.n_first - 1][None], self.W_U)[0]
+
+    def read_layer(self) -> Int[Tensor, " node"]:
+        """Layer of what each node reads; -1 for those that read nothing."""
+        layer = torch.where(self.kind == 5, self.layer, -1)
+        return torch.where(self.kind == 3, len(self.layers), layer)
+
+    def taken(self, moved: Float[Tensor, "node d_model"], way: int) -> Float[Tensor, "node node"]:
+        """What readers take of what a head carries."""
+        behind = self.read_layer() >= self.layer[self.head_node[way]]
+        return paired(moved, self.reads.T) * behind
+
+    def earlier(self, read: Float[Tensor, "node node"]) -> Float[Tensor, "node node"]:
+        """What is written before it is read."""
+        wrote = torch.where(self.kind < 3, -1, self.layer)
+        return read * (wrote[:, None] < self.read_layer())
+
+
+def cleared(x: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """x, and zero where it is faint beside the largest of its kind."""
+    return torch.where(x.abs() <= FAINT * largest, 0.0, x)
+
+
+def _trimmed(batch: WeightBatch, index: int, row: int) -> NeutralLayer:
+    """A layer of one target with the heads and neurons that exist."""
+    layer = batch.layers[index]
+    of_one = {field.name: getattr(layer, field.name)[row] for field in fields(NeutralLayer)}
+    heads, neurons = layer.heads[row], layer.neurons[row]
+    of_one |= {name: of_one[name][heads] for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "W_O")}
+    of_one |= {name: of_one[name][..., neurons] for name in ("W_in", "b_in")} | {"W_out": of_one["W_out"][neurons]}
+    return NeutralLayer(**of_one)
