@@ -47,7 +47,7 @@ def base_folder(name: str, oracle: Path | None = None) -> Path:
         return ASSETS / HOUSE
     where = "" if oracle is None else f"{shown(oracle, 300)}: "
     if Path(name).is_dir():
-        if oracle is not None and not (Path(name) / "config.json").is_file():
+        if not (Path(name) / "config.json").is_file():
             raise OracleError(
                 f"{where}base '{shown(name)}': a folder without config.json, expected that of a base model"
             )

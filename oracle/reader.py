@@ -355,13 +355,13 @@ class Reader:
         chosen, log_probs = self._greedy(batch.ids, batch.mask, prefix, most if len(prompts) == 1 else min(most, SHORT))
         left = (chosen != self.eos_id).all(1).nonzero()[:, 0].tolist()
         if left and most > chosen.shape[1]:
-            ids, mask = torch.cat([batch.ids, chosen], 1)[left], torch.cat([batch.mask, chosen >= 0], 1)[left]
+            ids = torch.cat([batch.ids, chosen], 1)[left]
+            mask = torch.cat([batch.mask, torch.ones_like(chosen, dtype=torch.bool)], 1)[left]
             rest = None if prefix is None else prefix.rows(left)
             more, more_log_probs = self._greedy(ids, mask, rest, most - chosen.shape[1])
-            width = (0, more.shape[1])
-            chosen = functional.pad(chosen, width, value=self.eos_id)
-            log_probs = functional.pad(log_probs, width)
-            chosen[left, -width[1] :], log_probs[left, -width[1] :] = more, more_log_probs
+            n = more.shape[1]
+            chosen, log_probs = functional.pad(chosen, (0, n), value=self.eos_id), functional.pad(log_probs, (0, n))
+            chosen[left, -n:], log_probs[left, -n:] = more, more_log_probs
         lengths = [[*row.tolist(), self.eos_id].index(self.eos_id) + 1 for row in chosen]
         kept = tuple(tuple(row[:n].tolist()) for row, n in zip(log_probs, lengths, strict=True))
         return Generated(tuple(self._texts_of(chosen)), kept)

@@ -19,6 +19,7 @@ from oracle.app.circuits import circuits_of, picture
 from oracle.app.recognise import recognise
 from oracle.app.uploads import Uploads
 from oracle.cli_verbs import DEFAULT_QUESTION, checked_questions
+from oracle.explain import explain
 from oracle.grade import Grade, grade
 from oracle.opened import OpenTarget
 from oracle.oracle import WeightOracle
@@ -165,8 +166,8 @@ class Service:
         Raises:
             InputError: there is no such target.
         """
-        with self._lock:
-            found = self._read(key).explain(question, answer)
+        with self._lock:  # read anew: what is kept of a target for asking must not grow by a reading of every part
+            found = explain(self.oracle, self.entry(key).target, question, answer)
         top = [(part.name, part.rise) for part in found.parts[:N_PARTS]]
         return Rests(tuple(top), max((part.rise for part in found.control), default=None))
 
