@@ -52,7 +52,7 @@ class BenchConfig:
     """Programs to write; all: flowcharts, RASP programs, and "no program" of untrained targets."""
     start: Path | None = None
     """Go on with this trained decoder (its sizes are kept), in place of a new one."""
-    encoder: str = "channels"
+    encoder: str = "routes"
     """One of oracle.rivals.ENCODERS."""
     relabel: bool = True
     """Rename tokens, answers and positions of flowcharts at random, anew in every batch."""

@@ -40,7 +40,7 @@ class PropertyConfig:
 
     zoo: Path
     """Folder of the zoo."""
-    encoder: str = "channels"
+    encoder: str = "routes"
     """One of oracle.rivals.ENCODERS."""
     steps: int = 1_500
     """Training steps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from oracle.config import EncoderConfig
@@ -99,8 +99,8 @@ def valid_order(mask: Bool[Tensor, "batch n"]) -> Int[Tensor, "batch m"]:
 
 
 def gather_valid(
-    tokens: Float[Tensor, "batch n width"], mask: Bool[Tensor, "batch n"]
-) -> tuple[Float[Tensor, "batch m width"], Bool[Tensor, "batch m"]]:
+    tokens: Shaped[Tensor, "batch n width"], mask: Bool[Tensor, "batch n"]
+) -> tuple[Shaped[Tensor, "batch m width"], Bool[Tensor, "batch m"]]:
     """The same tokens with the valid ones first, cut to the longest row: padding costs nothing afterwards."""
     order = valid_order(mask)
     return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1])), mask.gather(1, order)

@@ -74,13 +74,16 @@ class WeightBatch:
     token_ids: Int[Tensor, "batch d_vocab name"]
     position_ids: Int[Tensor, "batch n_ctx name"]
     output_ids: Int[Tensor, "batch d_vocab_out name"]
+    targets: tuple[Neutral, ...]
+    """What was padded."""
 
     def __len__(self) -> int:
         return len(self.W_E)
 
     def to(self, device: torch.device | str) -> WeightBatch:
         """The batch on another device."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "layers"}
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("layers", "targets")}
+        moved["targets"] = self.targets
         if isinstance(self.layers, CollatedOnDemand):
             return WeightBatch(layers=CollatedOnDemand(self.layers.targets, device), **moved)
         return WeightBatch(layers=tuple(_layer_to(layer, device) for layer in self.layers), **moved)
@@ -114,9 +117,9 @@ class WeightBatch:
 
     def rows(self, chosen: Bool[Tensor, " batch"]) -> WeightBatch:
         """Some of the targets, still padded as before."""
-        some = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "layers"}
+        some = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name not in ("layers", "targets")}
+        targets = some["targets"] = tuple(t for t, keep in zip(self.targets, chosen.tolist(), strict=True) if keep)
         if isinstance(self.layers, CollatedOnDemand):
-            targets = [t for t, keep in zip(self.layers.targets, chosen.tolist(), strict=True) if keep]
             return WeightBatch(layers=CollatedOnDemand(targets, self.layers.device), **some)
         layers = [{f.name: getattr(layer, f.name)[chosen] for f in fields(layer)} for layer in self.layers]
         return WeightBatch(layers=tuple(LayerBatch(**layer) for layer in layers), **some)
@@ -192,6 +195,12 @@ def _n_components(target: Neutral) -> int:
     return sum(len(layer.b_Q) + len(layer.b_in) for layer in target.layers)
 
 
+def kind_of(target: Neutral) -> Float[Tensor, " 6"]:
+    """A row of `WeightBatch.kind`."""
+    kind = [target.norm == 0, target.norm == 1, target.norm == 2, target.gelu, target.causal, target.first]
+    return torch.tensor(kind, dtype=target.W_E.dtype, device=target.W_E.device)
+
+
 STACKED = ("W_E", "W_pos", "constant", "W_U", "b_U", "rates")
 
 
@@ -203,17 +212,17 @@ def collate(targets: Sequence[Neutral], labels: Sequence[LabelIds]) -> WeightBat
     layers = CollatedOnDemand(targets)
     in_memory = all(isinstance(target.layers, tuple) for target in targets)
     extension = [[t.silu, t.gated, t.parallel, len(t.rates) > 0, t.qk_norm] for t in targets]
-    kind = [[t.norm == 0, t.norm == 1, t.norm == 2, t.gelu, t.causal, t.first] for t in targets]
     return WeightBatch(
         **{name: pad_stack([getattr(t, name) for t in targets]) for name in STACKED},
         layers=tuple(layers) if in_memory else layers,
         depth=torch.tensor([len(t.layers) for t in targets]),
-        kind=torch.tensor(kind, dtype=targets[0].W_E.dtype),
+        kind=torch.stack([kind_of(t) for t in targets]),
         extension=torch.tensor(extension, dtype=targets[0].W_E.dtype),
         normalised=torch.tensor([[t.normalised] for t in targets], dtype=targets[0].W_E.dtype),
         token_ids=pad_stack([x.tokens for x in labels]),
         position_ids=pad_stack([x.positions[: len(t.W_pos)] for t, x in zip(targets, labels, strict=True)]),
         output_ids=pad_stack([x.outputs for x in labels]),
+        targets=tuple(targets),
     )
 
 

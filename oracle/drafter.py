@@ -16,6 +16,7 @@ from oracle.batch import LabelIds, collate
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import MAX_PARAMETERS, Decompiler
 from oracle.neutral import Neutral
+from oracle.routes import is_plain
 from tracr_tasks.errors import OracleError
 from zoo.target import Target
 
@@ -71,7 +72,10 @@ def folders_in(folder: Path) -> list[Path | None]:
     return [path for path in (folder / str(number) for number in range(MOST)) if path.is_dir()]
 
 
-def can_be_drafted(target: Target) -> bool:
-    """Whether small decoders can read a target: it is not too large, and its labels have names that they can spell."""
+def can_be_drafted(target: Target, neutral: Neutral) -> bool:
+    """Whether small decoders can read a target: it is not too large, of a kind that they learn from, and its labels
+    have names that they can spell. It could also have one head or neuron more, as `explain` adds. Args: a target; its
+    folded weights."""
     names = (*target.vocab.input, *target.vocab.output)
-    return target.n_parameters <= MAX_PARAMETERS and all(map(CODEC.knows, names))
+    small = target.n_parameters <= MAX_PARAMETERS and is_plain(neutral, spare=1)
+    return small and all(map(CODEC.knows, names))

@@ -110,7 +110,9 @@ class Dissection:
         """All that a reader is shown of the whole target and of altered ones, some at a time."""
         oracle, vocab, config = self.oracle, self.target.vocab, self.target.config
         labels = oracle.reader.label_ids(vocab.input, positions_of(config), vocab.output)
-        pieces = CODEC.label_ids(vocab.input, config.n_ctx, vocab.output) if can_be_drafted(self.target) else None
+        pieces = (
+            CODEC.label_ids(vocab.input, config.n_ctx, vocab.output) if can_be_drafted(self.target, whole) else None
+        )
         found, size = list[Read](), max(1, min(MAX_ROWS, MAX_NUMBERS // max(1, self.target.n_parameters)) - 1)
         while some := list(islice(altered, size)):
             parts, targets = zip(*some, strict=True)

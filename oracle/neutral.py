@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -32,6 +33,9 @@ from oracle.neutral_layer import NORM_KINDS, NeutralLayer, centre, fold_layer, g
 from oracle.rotary import rates_of
 from tracr_tasks.errors import TargetError
 from tracr_tasks.transformer import TargetConfig, Weights
+
+if TYPE_CHECKING:
+    from oracle.routes import Routes
 
 MAX_NAME_TOKENS = 4
 GELU = {"relu": False, "gelu": True, "gelu_new": True, "silu": False}
@@ -62,6 +66,13 @@ class Neutral:
     """Whether residual states are normalised: writes are then seen in full, though reads may be behind a norm."""
     rates: Float[Tensor, " d_turned"]
     """Radians a position of each turned entry of a head (rotary.py); none without rotary positions."""
+
+    @cached_property
+    def routes(self) -> Routes | None:
+        """What each part does to the others (routes.py); None where that is not followed. Kept once asked for."""
+        from oracle.routes import is_plain, routes_of
+
+        return routes_of(self) if is_plain(self) else None
 
 
 @runtime_checkable

@@ -197,10 +197,11 @@ class WeightOracle:
             InputError: the target is larger than the oracle reads.
         """
         tokens = self.encode_target(target)[0]
-        if self.drafter is None or not can_be_drafted(target):
+        neutral = fold(target.config, target.weights)
+        if self.drafter is None or not can_be_drafted(target, neutral):
             return Evidence(tokens)
         pieces = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-        (draft,) = self.drafter.write([fold(target.config, target.weights)], [pieces])
+        (draft,) = self.drafter.write([neutral], [pieces])
         return Evidence(tokens, draft)
 
     def prefix(self, evidence: Sequence[Evidence]) -> Prefix:

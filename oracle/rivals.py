@@ -28,6 +28,7 @@ from oracle.codes import NameCode
 from oracle.config import EncoderConfig
 from oracle.encoder import WeightEncoder
 from oracle.extended import BareLinear, squash
+from oracle.route_encoder import RouteEncoder
 from oracle.sweeps import N_KIND, ComponentNet, context_of
 from tracr_tasks.errors import InputError
 
@@ -432,6 +433,7 @@ def _read_circuits(
 
 
 ENCODERS: dict[str, Callable[[EncoderConfig, int, float], nn.Module]] = {
+    "routes": RouteEncoder,
     "channels": WeightEncoder,
     "flat": FlatEncoder,
     "statistics": StatisticsEncoder,
@@ -439,3 +441,5 @@ ENCODERS: dict[str, Callable[[EncoderConfig, int, float], nn.Module]] = {
     "circuits": CircuitsEncoder,
 }
 """Every encoder by name, as a function of its configuration, the reader's width and the norm of its embeddings."""
+BLIND = ("routes", "channels")
+"""Those that are no rivals but blind to every gauge."""

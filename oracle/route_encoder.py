@@ -9,14 +9,14 @@ is read here without them: nothing is mixed before it is looked at, so that no p
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from oracle.attention import Pooled
+from oracle.attention import Pooled, gather_valid
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
 from oracle.route_net import RouteNet
-from oracle.routes import KINDS, MAX_NODES, Routes, is_plain, routes_of
+from oracle.routes import KINDS, MAX_NODES, Routes, stacked
 from tracr_tasks.errors import InputError
 
 
@@ -37,19 +37,30 @@ class RouteEncoder(Pooled):
         Raises:
             InputError: a target with extensions, or of more than `MAX_NODES` labels, heads and neurons.
         """
-        if not bool((plain := is_plain(batch)).all()):
+        if None in (routes := [target.routes for target in batch.targets]):
             raise InputError(
-                f"target {int((~plain).long().argmax()) + 1}: its routes are not read, expected at most {MAX_NODES} labels, "
-                "heads and neurons, learned positions, and no gated neurons or normalised queries, keys or states"
+                f"target {routes.index(None) + 1}: its routes are not read, expected at most {MAX_NODES} labels, heads "
+                "and neurons, learned positions, and no gated neurons or normalised queries, keys or states"
             )
-        return self.encode(routes_of(batch), table)
+        found = stacked([each for each in routes if each is not None]).to(table.device)
+        return self.encode(found, names_of(batch), table)
 
     def encode(
-        self, routes: Routes, table: Float[Tensor, "vocab d_llm"]
+        self, routes: Routes, names: Int[Tensor, "batch node name"], table: Float[Tensor, "vocab d_llm"]
     ) -> Float[Tensor, "batch n_weight_tokens d_llm"]:
-        """Weight tokens of targets whose routes are known."""
+        """Weight tokens of targets whose routes are known; `names` are token ids of the labels' names."""
+        names = torch.nn.functional.pad(names, (0, 0, 0, routes.kind.shape[1] - names.shape[1]))
         with torch.autocast(table.device.type, enabled=False):
-            tokens = self.net(routes, table)
-        names = torch.cat([routes.kind[..., None], routes.name], -1)
+            tokens = self.net(routes, names, table)
+        by_kind = torch.cat([routes.kind[..., None], names], -1)
         is_label = (routes.kind >= 0) & (routes.kind < KINDS.index("head"))
-        return self.pooled(tokens, routes.kind >= 0, [(names, is_label)])
+        return self.pooled(tokens, routes.kind >= 0, [(by_kind, is_label)])
+
+
+def names_of(batch: WeightBatch) -> Int[Tensor, "batch label name"]:
+    """Token ids of the names of the labels of each target, in the order of its nodes; the target itself has none."""
+    kinds = (batch.token_ids, batch.position_ids, batch.token_ids[:, :1] * 0, batch.output_ids)
+    names = torch.cat(kinds, 1)
+    there = [*((ids != 0).any(-1) for ids in kinds)]
+    there[2] = torch.ones_like(there[2])
+    return gather_valid(names, torch.cat(there, 1))[0]

@@ -11,7 +11,7 @@ An entry of a table enters at several scales at once (`loudness`), as those of c
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from oracle.codes import NameCode
@@ -98,12 +98,12 @@ class RouteNet(nn.Module):
         self.mix = nn.ModuleList(EdgeBlock(d, heads, e) for _ in range(config.n_mix_layers))
 
     def forward(
-        self, routes: Routes, table: Float[Tensor, "vocab d_llm"]
+        self, routes: Routes, names: Int[Tensor, "batch node name"], table: Float[Tensor, "vocab d_llm"]
     ) -> Float[Tensor, "batch node d_token"]:
-        """Tokens of the nodes, in their order."""
+        """Tokens of the nodes, in their order. `names` are token ids of the labels' names, zero for other nodes."""
         there = routes.kind >= 0
         on = there[..., None].to(table.dtype)
-        tokens = self.first(routes, table) * on
+        tokens = self.first(routes, names, table) * on
         compared, moved = loudness(routes.compared.table), loudness(routes.moved.table)
         n_ways = routes.head_node.shape[1]
         by_head = [summed(ways, loud, n_ways) for ways, loud in ((routes.compared, compared), (routes.moved, moved))]
@@ -120,7 +120,7 @@ class RouteNet(nn.Module):
         return tokens
 
     def first(
-        self, routes: Routes, table: Float[Tensor, "vocab d_llm"]
+        self, routes: Routes, names: Int[Tensor, "batch node name"], table: Float[Tensor, "vocab d_llm"]
     ) -> Float[Tensor, "batch node d_token"]:
         """Kind, place among the layers, name and bias."""
         depth = routes.depth[:, None].to(table.dtype)
@@ -131,7 +131,7 @@ class RouteNet(nn.Module):
         tokens = self.context(torch.cat([kind, where, loudness(routes.bias)], -1))
         tokens = tokens + self.kind[routes.kind.clamp_min(0)]
         for code, number in zip(self.name, (0, 1, 3), strict=True):
-            tokens = tokens + code(routes.name * (routes.kind == number)[..., None], table)
+            tokens = tokens + code(names * (routes.kind == number)[..., None], table)
         return tokens
 
     def edges(
@@ -176,9 +176,7 @@ def own_tables(routes: Routes) -> Float[Tensor, "batch way node 8"]:
                 table = ways.table
                 entry = table.amax(axis) if largest else table.amin(axis)  # [batch, way, node]
                 out = entry.new_zeros(len(table), n_ways, n)
-                put = out.scatter_reduce(
-                    1, ways.head[..., None].expand_as(entry), entry, "amax" if largest else "amin"
-                )
+                put = out.scatter_reduce(1, ways.head[..., None].expand_as(entry), entry, "amax" if largest else "amin")
                 # the head that carried it there
                 extreme = entry.amax(2) if largest else entry.amin(2)
                 carrier = routes.head_node.gather(1, came.clamp_min(0))

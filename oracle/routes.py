@@ -1,7 +1,7 @@
 """Routes: every way in which one part of a small target acts on another, as numbers that no gauge changes.
 
-A *writer* is a label of the input or a neuron, a *reader* a neuron or a label of the output. What a writer puts into the
-residual stream reaches a reader directly, or carried by heads, one behind the other:
+A *writer* is a label of the input or a neuron, a *reader* a neuron or a label of the output. What a writer puts into
+the residual stream reaches a reader directly, or carried by heads, one behind the other:
 
     U[0, i] = what writer i writes
     U[h, i] = (U[0, i] + sum over heads s of earlier layers of U[s, i]) W_V^h W_O^h
@@ -12,9 +12,10 @@ so U[h, i] is all that head h writes of writer i, whichever heads carried it the
     moved     (U[s, i] W_V^h W_O^h) . r_j     what it takes of it from head h, to which it came by s
     compared  U[s, i] W_Q^h W_K^h^T U[t, k]   how head h scores i, come by s, against k, come by t
 
-and under a norm the Gram matrix U[0, i] . U[0, k]. These are the invariants of symmetries.md (pairings, and compositions
-of heads with heads and with neurons) and nothing else: no basis, no order, no scale of a ReLU neuron. The token basis
-alone would not do: intermediate variables of compiled programs live in directions that neither W_E nor W_U touches.
+and under a norm the Gram matrix U[0, i] . U[0, k]. These are the invariants of symmetries.md (pairings, compositions of
+heads with heads and with neurons) and nothing else: no basis, no order, no scale of a ReLU neuron. Of a target of up to
+two layers without norms they are all: the tables alone run it (a test). The token basis alone would not do: intermediate
+variables of compiled programs live in directions that neither W_E nor W_U touches.
 
 ReLU neurons are taken at a unit of what they read (R1): the root of the squares of their bias and of what they read of
 the labels, or of all that reaches them where these are zero. A unit of everything would hide a token beside a steep
@@ -27,25 +28,26 @@ is followed without telling which of them carried it. Large targets are read by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from oracle.batch import WeightBatch, pad_stack
+from oracle.batch import kind_of, pad_stack
+from oracle.neutral import Neutral
 from oracle.neutral_layer import NeutralLayer
 from oracle.pairings import cleaned, paired, smallest
 
 MAX_NODES = 400
 """Labels, heads and neurons of the largest target that is read by its routes."""
-MAX_WAYS = 150
+MAX_WAYS = 100
 """Ways of queries and keys to heads up to which those who carry are told apart."""
 SOME_HEAD = -1
 """The way of what was carried by heads that are not told apart."""
 ABSENT = 3e-5
-"""What a neuron reads of bias and labels is rounding below this share of all that reaches it. Of 8,500 neurons of compiled
-programs in random gauges none lies between 1e-5 and 3e-4."""
+"""What a neuron reads of bias and labels is rounding below this share of all that reaches it. Of 8,500 neurons of
+compiled programs in random gauges none lies between 1e-5 and 3e-4."""
 FAINT = 1e-5
 """Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
 compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
@@ -63,6 +65,10 @@ class Ways:
     """How the nodes of its rows came."""
     column: Int[Tensor, "*batch way"]
     """How those of its columns came; direct where they read."""
+
+    def to(self, device: torch.device | str) -> Ways:
+        """The same on another device."""
+        return Ways(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,6 @@ class Routes:
     """Into KINDS; -1 for padding."""
     layer: Int[Tensor, "*batch node"]
     """Of heads and neurons, counted from 0; of labels 0."""
-    name: Int[Tensor, "*batch node name"]
-    """Token ids of a label's name, zero for others."""
     head_node: Int[Tensor, "*batch way"]
     """Which node each head is, by its way; 0 for the direct one and for padding."""
     head_on: Bool[Tensor, "*batch way"]
@@ -92,33 +96,42 @@ class Routes:
     """As `WeightBatch.kind`."""
     depth: Int[Tensor, "*batch"]
 
-
-def is_plain(batch: WeightBatch) -> Bool[Tensor, " batch"]:
-    """Which targets have routes: small ones, without extensions, whose states are not normalised."""
-    extended = (batch.extension != 0).any(1) | (batch.normalised[:, 0] != 0)
-    return ~extended & (batch.n_nodes <= MAX_NODES)
-
-
-def routes_of(batch: WeightBatch) -> Routes:
-    """The routes of a batch of targets that have them (`is_plain`)."""
-    return stacked([routes_of_row(batch, row) for row in range(len(batch))])
+    def to(self, device: torch.device | str) -> Routes:
+        """The same on another device."""
+        return Routes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 @torch.no_grad()
-def routes_of_row(batch: WeightBatch, row: int) -> Routes:
-    """The routes of one target of a batch, without padding."""
-    return _Tracing(batch, row).run()
+def routes_of(target: Neutral) -> Routes:
+    """The routes of a target that has them (`is_plain`)."""
+    return _Tracing(target).run()
+
+
+def is_plain(target: Neutral, spare: int = 0) -> bool:
+    """Whether a target has routes, and would have with `spare` components more: it is small, without extensions, and
+    its states are not normalised."""
+    extended = target.silu or target.gated or target.parallel or target.qk_norm or len(target.rates) > 0
+    if extended or target.normalised or not isinstance(target.layers, tuple):
+        return False
+    labels = len(target.W_E) + len(target.W_pos) + 1 + target.W_U.shape[1]
+    components = sum(int(heads.sum() + neurons.sum()) for heads, neurons in map(writing, target.layers))
+    return labels + components + spare <= MAX_NODES
+
+
+def writing(layer: NeutralLayer) -> tuple[Bool[Tensor, " n_heads"], Bool[Tensor, " d_mlp"]]:
+    """Which heads and neurons of a layer write anything: the others are not part of the function."""
+    return (layer.W_O != 0).any(-1).any(-1), (layer.W_out != 0).any(-1)
 
 
 def stacked(routes: Sequence[Routes]) -> Routes:
     """Routes of single targets as those of a batch."""
 
     def ways(each: Sequence[Ways]) -> Ways:
-        return Ways(*(pad_stack([getattr(w, name) for w in each]) for name in ("table", "head", "row", "column")))
+        return Ways(*(pad_stack([getattr(w, field.name) for w in each]) for field in fields(Ways)))
 
-    plain = ("read", "gram", "bias", "layer", "name", "head_node", "head_on", "target", "depth")
+    own = [field.name for field in fields(Routes) if field.name not in ("kind", "compared", "moved")]
     return Routes(
-        **{name: pad_stack([getattr(r, name) for r in routes]) for name in plain},
+        **{name: pad_stack([getattr(r, name) for r in routes]) for name in own},
         kind=pad_stack([r.kind + 1 for r in routes]) - 1,
         compared=ways([r.compared for r in routes]),
         moved=ways([r.moved for r in routes]),
@@ -128,17 +141,13 @@ def stacked(routes: Sequence[Routes]) -> Routes:
 class _Tracing:
     """Follows what is written through the layers of one target."""
 
-    def __init__(self, batch: WeightBatch, row: int):
-        self.target, self.depth = batch.kind[row], batch.depth[row]
-        self.no_norm, self.smooth = bool(batch.no_norm[row]), bool(batch.smooth[row])
-        self.layers = [_trimmed(batch, index, row) for index in range(int(batch.depth[row]))]
-        ids = (batch.token_ids[row], batch.position_ids[row], batch.output_ids[row])
-        tokens, positions, outputs = ((i != 0).any(-1) for i in ids)
-        self.constant, self.W_U, self.b_U = batch.constant[row], batch.W_U[row][:, outputs], batch.b_U[row][outputs]
-        target = self.constant[None] * (not self.no_norm)
-        first = torch.cat([batch.W_E[row][tokens], batch.W_pos[row][positions], target])
-        counts = [int(tokens.sum()), int(positions.sum()), 1, int(outputs.sum())]
-        kinds, at = [0] * counts[0] + [1] * counts[1] + [2] + [3] * counts[3], [0] * sum(counts)
+    def __init__(self, target: Neutral):
+        self.target, self.no_norm, self.smooth = target, target.norm == 0, target.gelu
+        self.layers = [_trimmed(layer) for layer in target.layers]
+        self.constant, self.W_U = target.constant, target.W_U
+        first = torch.cat([target.W_E, target.W_pos, self.constant[None] * (not self.no_norm)])
+        counts = (len(target.W_E), len(target.W_pos), 1, target.W_U.shape[1])
+        kinds, at = [kind for kind, n in enumerate(counts) for _ in range(n)], [0] * sum(counts)
         for index, layer in enumerate(self.layers):
             kinds += [4] * len(layer.W_Q) + [5] * len(layer.b_in)
             at += [index] * (len(layer.W_Q) + len(layer.b_in))
@@ -150,9 +159,6 @@ class _Tracing:
         self.target_read = self.bias.clone()
         self.writes[: self.n_first] = first
         self.reads[self.n_first : self.last] = self.W_U.T
-        self.name = ids[0].new_zeros(len(kinds), ids[0].shape[1])
-        names = [ids[0][tokens], ids[1][positions], ids[0].new_zeros(1, ids[0].shape[1]), ids[2][outputs]]
-        self.name[: self.last] = torch.cat(names)
         self.head_node = torch.cat([torch.zeros(1, dtype=torch.long, device=device), torch.where(self.kind == 4)[0]])
         self.carried: list[Tensor] = []  # of each head so far [node, d_model]
         before = [sum(len(layer.W_Q) for layer in self.layers[:i]) for i in range(len(self.layers))]
@@ -187,11 +193,10 @@ class _Tracing:
             bias=self.bias,
             kind=self.kind,
             layer=self.layer,
-            name=self.name,
             head_node=self.head_node,
             head_on=torch.arange(len(self.head_node), device=self.kind.device) > 0,
-            target=self.target,
-            depth=self.depth,
+            target=kind_of(self.target),
+            depth=torch.tensor(len(self.layers), device=self.kind.device),
         )
 
     def ways(self, found: Sequence[tuple[Float[Tensor, "node node"], tuple[int, int, int]]]) -> Ways:
@@ -261,9 +266,9 @@ class _Tracing:
     def outputs(self) -> None:
         """Biases of the labels of the output."""
         start = self.constant * self.no_norm
-        bound = self.b_U.abs() + start.norm() * self.W_U.norm(dim=0)
+        bound = self.target.b_U.abs() + start.norm() * self.W_U.norm(dim=0)
         at = slice(self.n_first, self.last)
-        self.bias[at] = cleaned(self.b_U + start @ self.W_U, bound)
+        self.bias[at] = cleaned(self.target.b_U + start @ self.W_U, bound)
         self.target_read[at] = paired(self.writes[self.n_first - 1][None], self.W_U)[0]
 
     def read_layer(self) -> Int[Tensor, " node"]:
@@ -287,11 +292,9 @@ def cleared(x: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Ten
     return torch.where(x.abs() <= FAINT * largest, 0.0, x)
 
 
-def _trimmed(batch: WeightBatch, index: int, row: int) -> NeutralLayer:
-    """A layer of one target with the heads and neurons that exist."""
-    layer = batch.layers[index]
-    of_one = {field.name: getattr(layer, field.name)[row] for field in fields(NeutralLayer)}
-    heads, neurons = layer.heads[row], layer.neurons[row]
-    of_one |= {name: of_one[name][heads] for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "W_O")}
-    of_one |= {name: of_one[name][..., neurons] for name in ("W_in", "b_in")} | {"W_out": of_one["W_out"][neurons]}
-    return NeutralLayer(**of_one)
+def _trimmed(layer: NeutralLayer) -> NeutralLayer:
+    """A layer with the heads and neurons that write."""
+    heads, neurons = writing(layer)
+    of_heads = {name: getattr(layer, name)[heads] for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "W_O")}
+    of_neurons = {name: getattr(layer, name)[..., neurons] for name in ("W_in", "b_in")}
+    return replace(layer, **of_heads, **of_neurons, W_out=layer.W_out[neurons])

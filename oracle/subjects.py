@@ -149,7 +149,7 @@ def example_of(
     names = target.vocab.input, target.config.n_ctx, target.vocab.output
     subject = subject_of_target(program, regime, target, seed, measured)
     neutral = fold(target.config, target.weights if shown is None else shown)
-    pieces = CODEC.label_ids(*names) if can_be_drafted(target) else None
+    pieces = CODEC.label_ids(*names) if can_be_drafted(target, neutral) else None
     return Example(id, neutral, reader.label_ids(*names), pieces, subject)
 
 

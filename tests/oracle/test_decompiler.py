@@ -32,7 +32,7 @@ def target(seed: int) -> Target:
     return Target(CONFIG, {n: w.float() for n, w in random_weights(CONFIG, seed).items()}, vocab)
 
 
-@pytest.mark.parametrize("encoder", ["channels", "set"])
+@pytest.mark.parametrize("encoder", ["routes", "channels", "set"])
 def test_what_is_saved_is_what_is_loaded(encoder: str, tmp_path: Path) -> None:
     small(encoder).save_pretrained(tmp_path / "a")
     loaded = Decompiler.from_pretrained(tmp_path / "a")

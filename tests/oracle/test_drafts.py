@@ -175,7 +175,8 @@ def test_labels_that_the_decoder_cannot_spell_are_read_without_a_draft_or_under_
     target = zoo.target(next(iter(zoo)).id)
     names = tuple(f"é{i}" for i in range(len(target.vocab.input)))
     foreign = replace(target, vocab=replace(target.vocab, input=names))
-    assert can_be_drafted(target) and not can_be_drafted(foreign)
+    neutral = fold(target.config, target.weights)
+    assert can_be_drafted(target, neutral) and not can_be_drafted(foreign, neutral)
     assert drafting.look_at(foreign).draft is None
     example = example_of("x", foreign, None, "untrained", drafting.reader, 0)
     known = example_of("y", target, None, "untrained", drafting.reader, 0)

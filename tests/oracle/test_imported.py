@@ -22,7 +22,7 @@ from oracle.encoder import WeightEncoder
 from oracle.extended import BareLinear
 from oracle.neutral import Held, Neutral, fold, fold_parts, positions_of
 from oracle.oracle import ADDED
-from oracle.rivals import ENCODERS
+from oracle.rivals import BLIND, ENCODERS
 from oracle.rotary import DISTANCES, turned_pairings
 from oracle.symmetry import gauges_of, random_gauge
 from tests.oracle.targets import D_LLM, configs, label_ids, random_weights
@@ -307,7 +307,7 @@ def encode_by(name: str, *targets: tuple[TargetConfig, Weights]) -> Tensor:
         return encoder(collate([fold(c, w) for c, w in targets], [label_ids(c) for c, _ in targets]), table)
 
 
-@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - {"channels"}))
+@pytest.mark.parametrize("name", sorted(ENCODERS.keys() - BLIND))
 @settings(max_examples=6)
 @given(config=extended(), plain=configs(), seed=st.integers(0, 1000))
 def test_rivals_read_them_too(name: str, config: TargetConfig, plain: TargetConfig, seed: int) -> None:

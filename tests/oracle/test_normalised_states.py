@@ -17,7 +17,7 @@ from oracle.controls import CONTROLS, STATE_CONTROLS, controls_of
 from oracle.encoder import WeightEncoder
 from oracle.gauge_parts import reads_of
 from oracle.neutral import fold
-from oracle.rivals import ENCODERS
+from oracle.rivals import BLIND, ENCODERS
 from oracle.symmetry import change_blind_reads, gauges_of, move_ones_direction, random_gauge
 from tests.oracle.targets import D_LLM, configs, label_ids, random_weights
 from tests.oracle.test_imported import (
@@ -157,7 +157,7 @@ def test_the_rival_that_is_blind_to_the_basis_stays_blind(config: TargetConfig, 
 
 
 def test_rivals_read_them_too() -> None:
-    for name in ENCODERS.keys() - {"channels"}:
+    for name in ENCODERS.keys() - BLIND:
         for norm in NORMS:
             config = small(norm)
             assert bool(encode_by(name, (config, random_weights(config, 0))).isfinite().all())

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from oracle.batch import collate
 from oracle.neutral import fold
-from oracle.rivals import ENCODERS, MAX_CHUNKS, Rival, statistics
+from oracle.rivals import BLIND, ENCODERS, MAX_CHUNKS, Rival, statistics
 from oracle.symmetry import change_residual_basis, permute_heads, permute_neurons, random_gauge
 from tests.oracle.targets import D_LLM, SMALL, TABLE_ROWS, configs, label_ids, random_weights
 from tracr_tasks.errors import InputError
 from tracr_tasks.transformer import TargetConfig, Weights
 
-RIVALS = tuple(name for name in ENCODERS if name != "channels")
+RIVALS = tuple(name for name in ENCODERS if name not in BLIND)
 CONFIG = TargetConfig(d_model=8, n_layers=2, n_heads=3, d_head=4, d_mlp=7, n_ctx=5, d_vocab=6, d_vocab_out=4)
 
 
