@@ -26,11 +26,11 @@ from torch import nn
 from tqdm import tqdm
 
 from oracle.batch import WeightBatch, collate
+from oracle.batching import even_batches, load_of
 from oracle.config import EncoderConfig, to_json
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
-from oracle.loading import batches_of
 from oracle.neutral import fold
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
@@ -72,7 +72,7 @@ class BenchConfig:
     minutes: float | None = None
     """Stop after so many minutes in place of the steps; the learning rate falls with the time."""
     batch: int = 64
-    """Targets a step."""
+    """Targets a step, if they are middling ones: a step has as much work as these."""
     lr: float = 1e-3
     """Peak learning rate of AdamW: linear warm-up, then linear to zero."""
     muon_lr: float = 0.0
@@ -212,12 +212,19 @@ def batches_to_learn(examples: Sequence[Example], config: BenchConfig, rng: rand
     """Endless batches: any, or a share of flowcharts alone among those of other targets."""
     share = config.chart_batches
     if share is None:
-        return batches_of(examples, config.batch, rng)
+        return batches_of(examples, config, rng)
     kinds = [[e for e in examples if (e.subject.kind == "flowchart") == are] for are in (True, False)]
     if not all(kinds):
         raise SystemExit("--chart-batches: expected flowcharts and other targets to learn from")
-    charts, others = (batches_of(each, config.batch, rng) for each in kinds)
+    charts, others = (batches_of(each, config, rng) for each in kinds)
     return (next(charts if rng.random() < share else others) for _ in count())
+
+
+def batches_of(examples: Sequence[Example], config: BenchConfig, rng: random.Random) -> Iterator[list[Example]]:
+    """Endless batches of like work."""
+    codec = TextCodec()
+    loads = [load_of(e.neutral, len(codec.encode(e.subject.text))) for e in examples]
+    return ([examples[i] for i in batch] for batch in even_batches(loads, config.batch, rng))
 
 
 def new_model(config: BenchConfig) -> WeightDecoder:

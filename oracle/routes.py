@@ -13,9 +13,9 @@ so U[h, i] is all that head h writes of writer i, whichever heads carried it the
     compared  U[s, i] W_Q^h W_K^h^T U[t, k]   how head h scores i, come by s, against k, come by t
 
 and under a norm the Gram matrix U[0, i] . U[0, k]. These are the invariants of symmetries.md (pairings, compositions of
-heads with heads and with neurons) and nothing else: no basis, no order, no scale of a ReLU neuron. Of a target of up to
-two layers without norms they are all: the tables alone run it (a test). The token basis alone would not do: intermediate
-variables of compiled programs live in directions that neither W_E nor W_U touches.
+heads with heads and with neurons) and nothing else: no basis, no order, no scale of a ReLU neuron. Of a target of up
+to two layers without norms they are all: the tables alone run it (a test). The token basis alone would not do:
+intermediate variables of compiled programs live in directions that neither W_E nor W_U touches.
 
 ReLU neurons are taken at a unit of what they read (R1): the root of the squares of their bias and of what they read of
 the labels, or of all that reaches them where these are zero. A unit of everything would hide a token beside a steep
@@ -113,9 +113,18 @@ def is_plain(target: Neutral, spare: int = 0) -> bool:
     extended = target.silu or target.gated or target.parallel or target.qk_norm or len(target.rates) > 0
     if extended or target.normalised or not isinstance(target.layers, tuple):
         return False
-    labels = len(target.W_E) + len(target.W_pos) + 1 + target.W_U.shape[1]
-    components = sum(int(heads.sum() + neurons.sum()) for heads, neurons in map(writing, target.layers))
-    return labels + components + spare <= MAX_NODES
+    return n_labels(target) + sum(n_components(target)) + spare <= MAX_NODES
+
+
+def n_labels(target: Neutral) -> int:
+    """Labels of a target, and one for the target itself."""
+    return len(target.W_E) + len(target.W_pos) + 1 + target.W_U.shape[1]
+
+
+def n_components(target: Neutral) -> tuple[int, int]:
+    """Heads and neurons of a target that write anything."""
+    found = [writing(layer) for layer in target.layers]
+    return sum(int(heads.sum()) for heads, _ in found), sum(int(neurons.sum()) for _, neurons in found)
 
 
 def writing(layer: NeutralLayer) -> tuple[Bool[Tensor, " n_heads"], Bool[Tensor, " d_mlp"]]:
