@@ -80,6 +80,30 @@ class HeadSummary(nn.Module):
         return self.out(torch.cat(seen, -1) / 4)
 
 
+class Binding(nn.Module):
+    """What a token is told by its neighbours: the sum of their tokens, each times its edge, entry by entry.
+
+    Attention adds up tokens and edges apart from each other: of a neuron that reads two labels with two weights it says
+    which labels and which weights, and not which of one goes with which of the other.
+    """
+
+    def __init__(self, d_token: int, d_edge: int):
+        super().__init__()
+        self.norm, self.told = nn.LayerNorm(d_token), nn.Linear(d_token, d_edge)
+        self.out = nn.Linear(d_edge, d_token, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch node d_token"],
+        on: Float[Tensor, "batch node 1"],
+        edges: Float[Tensor, "batch node node d_edge"],
+    ) -> Float[Tensor, "batch node d_token"]:
+        """What is added to each token."""
+        told = self.told(self.norm(tokens)) * on
+        return self.out(torch.asinh(torch.einsum("bije,bje->bie", edges, told)))
+
+
 class RouteNet(nn.Module):
     """Tokens of the nodes of small targets."""
 
@@ -95,6 +119,7 @@ class RouteNet(nn.Module):
         self.of_head = nn.Linear(N_OWN * N_SCALES, 2 * e)
         self.summaries = nn.ModuleList(HeadSummary(d, config.edge_probes) for _ in range(config.n_mix_layers))
         self.scores = nn.Linear(e, config.n_mix_layers * heads)
+        self.bind = nn.ModuleList(Binding(d, e) for _ in range(config.n_mix_layers))
         self.mix = nn.ModuleList(EdgeBlock(d, heads, e) for _ in range(config.n_mix_layers))
 
     def forward(
@@ -113,9 +138,11 @@ class RouteNet(nn.Module):
         heads = heads * torch.rsqrt(heads.square().mean(-1, keepdim=True) + 1e-6)
         edges = self.edges(routes, compared, moved, heads)
         scores = self.scores(edges).chunk(len(self.mix), -1)
-        for block, score, summary in zip(self.mix, scores, [None, *self.summaries[1:]], strict=True):
-            if summary is not None:
-                tokens = tokens.scatter_add(1, at, summary(tokens, on, *by_head) * routes.head_on[..., None])
+        for i, (block, score) in enumerate(zip(self.mix, scores, strict=True)):
+            if i:
+                summary = self.summaries[i](tokens, on, *by_head) * routes.head_on[..., None]
+                tokens = tokens.scatter_add(1, at, summary)
+            tokens = tokens + self.bind[i](tokens, on, edges)
             tokens = block(tokens, there, edges, score)
         return tokens
 
