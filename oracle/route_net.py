@@ -91,7 +91,6 @@ class Binding(nn.Module):
         super().__init__()
         self.norm, self.told = nn.LayerNorm(d_token), nn.Linear(d_token, d_edge)
         self.out = nn.Linear(d_edge, d_token, bias=False)
-        nn.init.zeros_(self.out.weight)
 
     def forward(
         self,
