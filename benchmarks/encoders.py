@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from oracle.batch import WeightBatch, collate
@@ -31,9 +31,11 @@ from oracle.config import EncoderConfig, to_json
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.grade import grade
+from oracle.lessons import Lesson, component_texts
 from oracle.neutral import fold
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
+from oracle.routes import n_labels
 from oracle.schedule import Optimizers, budget_left, rate_share
 from oracle.subjects import Example, relabel
 from oracle.symmetry import random_gauge
@@ -91,6 +93,9 @@ class BenchConfig:
     """JSON file that the run is added to."""
     save: Path | None = None
     """Folder for the trained decoder, as `oracle.decompiler` reads it."""
+    lesson: float = 0.0
+    """Weight of a second loss: what each head and neuron of a compiled target computes, and of what. Not with
+    --gauge-train, under which they are in another order than the compiler's."""
     device: str = "cpu"
     """Where torch computes."""
     weights: EncoderConfig = field(default_factory=EncoderConfig)
@@ -180,7 +185,9 @@ def train(
     keep: Callable[[list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
     """Train on the split train; every evaluation's step, seconds a step and results, which `keep` is given too."""
-    optimizers = Optimizers(model, config.lr, config.muon_lr, weight_decay=0.05)
+    lesson, truths = lesson_of(splits["train"], config) if config.lesson else (None, {})
+    taught = nn.ModuleList([model]) if lesson is None else nn.ModuleList([model, lesson])
+    optimizers = Optimizers(taught, config.lr, config.muon_lr, weight_decay=0.05)
     rng = random.Random(config.seed)
     batches = batches_to_learn(splits["train"], config, rng)
     tested = by_kind(splits | {"train": splits["train"][: config.eval_train]})
@@ -191,10 +198,13 @@ def train(
             break
         began = time.perf_counter()
         chosen = [relabel(e, rng) if config.relabel else e for e in next(batches)]
-        loss = model.loss(collated(chosen, config.device), [e.subject.text for e in chosen]).mean()
+        tokens = model.encoder(collated(chosen, config.device), model.table)
+        loss = model.loss_behind(tokens, [e.subject.text for e in chosen]).mean()
+        if lesson is not None:
+            loss = loss + config.lesson * lesson(tokens, [truths.get(e.id) for e in chosen])
         optimizers.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(optimizers.parameters, 1.0)
         optimizers.step(rate_share(step, left, config.warm_up))
         seconds += time.perf_counter() - began
         if (step + 1) % config.eval_every == 0 or budget(step + 1, (time.monotonic() - start) / 60) <= 0:
@@ -206,6 +216,17 @@ def train(
             keep(history)
             seconds, last = 0.0, step + 1
     return history
+
+
+def lesson_of(examples: Sequence[Example], config: BenchConfig) -> tuple[Lesson, dict[str, Tensor]]:
+    """A lesson about the components of the compiled targets, and its truths by the targets' ids."""
+    if config.gauge_train:
+        raise SystemExit("--lesson: expected targets as they were compiled, without --gauge-train")
+    compiled = [e for e in examples if e.subject.kind == "rasp" and e.subject.regime == "compiled"]
+    texts = [component_texts(e.subject.program) for e in tqdm(compiled, desc="components", leave=False, mininterval=2)]
+    lesson = Lesson(texts, config.decoder.d_model).to(config.device)
+    truths = (lesson.truth(n_labels(e.neutral), t) for e, t in zip(compiled, texts, strict=True))
+    return lesson, {e.id: truth for e, truth in zip(compiled, truths, strict=True)}
 
 
 def batches_to_learn(examples: Sequence[Example], config: BenchConfig, rng: random.Random) -> Iterator[list[Example]]:

@@ -235,9 +235,8 @@ class WeightDecoder(nn.Module):
         weight: Tensor = self.embedding.weight
         return weight
 
-    def _remember(self, batch: WeightBatch) -> list[Memory]:
+    def _remember(self, tokens: Float[Tensor, "batch n d_model"]) -> list[Memory]:
         """What every layer keeps of the weight tokens."""
-        tokens = self.encoder(batch, self.table)
         hidden = torch.zeros_like(tokens[..., 0]).masked_fill(~present(tokens), -torch.inf)[:, None, None]
         memory = self.norm_memory(tokens)
         return [(layer.remember(memory), hidden) for layer in self.layers]  # type: ignore[operator]
@@ -253,7 +252,11 @@ class WeightDecoder(nn.Module):
         return self.unembed(self.norm_out(x)), kept
 
     def loss(self, batch: WeightBatch, texts: Sequence[str]) -> Float[Tensor, " target"]:
-        """Mean cross-entropy (nats) of each text's pieces, END included.
+        """As `loss_behind`, of the weight tokens of a batch."""
+        return self.loss_behind(self.encoder(batch, self.table), texts)
+
+    def loss_behind(self, tokens: Float[Tensor, "batch n d_model"], texts: Sequence[str]) -> Float[Tensor, " target"]:
+        """Mean cross-entropy (nats) of each text's pieces, END included, behind weight tokens.
 
         Raises:
             InputError: a text of more than `max_len` pieces, or with other characters than `TextCodec` knows.
@@ -261,7 +264,7 @@ class WeightDecoder(nn.Module):
         ids = self.codec.batch(texts).to(self.table.device)
         if (length := ids.shape[1] - 1) > self.config.max_len:
             raise InputError(f"a text of {length} pieces, expected at most {self.config.max_len}")
-        logits, _ = self._logits(ids[:, :-1], self._remember(batch))
+        logits, _ = self._logits(ids[:, :-1], self._remember(tokens))
         wanted = ids[:, 1:]
         each = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")
         return each.sum(1) / (wanted != PAD).sum(1)
@@ -269,7 +272,7 @@ class WeightDecoder(nn.Module):
     @torch.no_grad()
     def write(self, batch: WeightBatch, max_len: int | None = None) -> list[Written]:
         """The likeliest piece after piece until END, at most `max_len` (and the configuration's) of them."""
-        memory, past = self._remember(batch), None
+        memory, past = self._remember(self.encoder(batch, self.table)), None
         last = torch.full((len(batch), 1), START, device=self.table.device)
         ended, written = torch.zeros_like(last, dtype=torch.bool), list[Tensor]()
         log_prob = torch.zeros(len(batch), 1, device=self.table.device)

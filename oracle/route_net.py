@@ -19,13 +19,27 @@ from oracle.config import EncoderConfig
 from oracle.edges import EdgeBlock
 from oracle.routes import KINDS, Routes, Ways
 
-N_SCALES = 3
+N_SCALES = 4
 N_CONTEXT = 6 + 3
 
 
-def loudness(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape 3"]:
-    """A number as features: its sign and logarithm from 1/3 and from 1/100 on, and how near it is to 1."""
-    return torch.stack([torch.asinh(3 * x) / 2, torch.asinh(100 * x) / 4, x / (1 + x.abs())], -1)
+def loudness(x: Float[Tensor, "*shape"], largest: Float[Tensor, "..."] | None = None) -> Float[Tensor, "*shape 4"]:
+    """A number as features: its sign and logarithm from 1/3 and from 1/100 on, how near it is to 1, and its share of
+    the largest of its kind, which tells 2 of 8 from 3 of 8 whatever the unit."""
+    share = x.clamp(-1, 1) if largest is None else x / largest.clamp_min(1e-12)
+    return torch.stack([torch.asinh(3 * x) / 2, torch.asinh(100 * x) / 4, x / (1 + x.abs()), share], -1)
+
+
+def by_heads(ways: Ways, n: int) -> Float[Tensor, "batch way node node 4"]:
+    """Features of tables; the largest of a kind is that of all tables of a head, of which there are `n`."""
+    each = ways.table.abs().flatten(2).amax(2) if ways.table.numel() else ways.table.new_zeros(ways.head.shape)
+    largest = each.new_zeros(len(each), n).scatter_reduce(1, ways.head, each, "amax")
+    return loudness(ways.table, largest.gather(1, ways.head)[..., None, None])
+
+
+def of_readers(table: Float[Tensor, "batch node node"]) -> Float[Tensor, "batch node node 4"]:
+    """Features of a table whose columns read; the largest of a kind is that of a column."""
+    return loudness(table, table.abs().amax(1, keepdim=True))
 
 
 class WaySums(nn.Module):
@@ -38,13 +52,13 @@ class WaySums(nn.Module):
         self.gate = nn.Linear(d_token, 2 * N_SCALES * d_edge)
 
     def forward(
-        self, ways: Ways, loud: Float[Tensor, "batch way node node 3"], heads: Float[Tensor, "batch head d_token"]
+        self, ways: Ways, loud: Float[Tensor, "batch way node node 4"], heads: Float[Tensor, "batch head d_token"]
     ) -> Float[Tensor, "batch node node d_edge"]:
         """Edges; `heads` are the tokens of the ways through them, that of the direct way first."""
         head, row, column = (picked(heads, which) for which in (ways.head, ways.row, ways.column))
         gates = self.gate(head + self.row(row) + self.column(column)).unflatten(-1, (N_SCALES, 2 * self.d_edge))
         n = loud.shape[2]
-        entries = loud.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)  # [batch, node * node, way * 3]
+        entries = loud.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)  # [batch, node * node, way * 4]
         both = (entries @ gates.flatten(1, 2)).unflatten(1, (n, n))
         there, back = both.chunk(2, -1)
         return there + back.transpose(1, 2)
@@ -68,8 +82,8 @@ class HeadSummary(nn.Module):
         self,
         tokens: Float[Tensor, "batch node d_token"],
         on: Float[Tensor, "batch node 1"],
-        compared: Float[Tensor, "batch head node node 3"],
-        moved: Float[Tensor, "batch head node node 3"],
+        compared: Float[Tensor, "batch head node node 4"],
+        moved: Float[Tensor, "batch head node node 4"],
     ) -> Float[Tensor, "batch head d_token"]:
         """What is added to the token of each head."""
         asks, looked_at, writes, reads = (self.sides(self.norm(tokens)) * on).chunk(4, -1)
@@ -128,8 +142,8 @@ class RouteNet(nn.Module):
         there = routes.kind >= 0
         on = there[..., None].to(table.dtype)
         tokens = self.first(routes, names, table) * on
-        compared, moved = loudness(routes.compared.table), loudness(routes.moved.table)
         n_ways = routes.head_node.shape[1]
+        compared, moved = by_heads(routes.compared, n_ways), by_heads(routes.moved, n_ways)
         by_head = [summed(ways, loud, n_ways) for ways, loud in ((routes.compared, compared), (routes.moved, moved))]
         at = routes.head_node[..., None].expand(-1, -1, tokens.shape[2])
         tokens = tokens.scatter_add(1, at, self.summaries[0](tokens, on, *by_head) * routes.head_on[..., None])
@@ -163,17 +177,17 @@ class RouteNet(nn.Module):
     def edges(
         self,
         routes: Routes,
-        compared: Float[Tensor, "batch compared node node 3"],
-        moved: Float[Tensor, "batch moved node node 3"],
+        compared: Float[Tensor, "batch compared node node 4"],
+        moved: Float[Tensor, "batch moved node node 4"],
         heads: Float[Tensor, "batch head d_token"],
     ) -> Float[Tensor, "batch node node d_edge"]:
         """What each node sees of each other."""
-        there, back = self.read(loudness(routes.read)).chunk(2, -1)
+        there, back = self.read(of_readers(routes.read)).chunk(2, -1)
         edges = there + back.transpose(1, 2)
         if bool((routes.target[:, 0] == 0).any()):
-            edges = edges + self.gram(loudness(routes.gram)) * (1 - routes.target[:, :1, None, None])
+            edges = edges + self.gram(of_readers(routes.gram)) * (1 - routes.target[:, :1, None, None])
         edges = edges + self.compared(routes.compared, compared, heads) + self.moved(routes.moved, moved, heads)
-        there, back = self.of_head(loudness(own_tables(routes)).flatten(3)).chunk(2, -1)  # [batch, way, node, d_edge]
+        there, back = self.of_head(of_head(own_tables(routes)).flatten(3)).chunk(2, -1)  # [batch, way, node, d_edge]
         there, back = (x * routes.head_on[..., None, None] for x in (there, back))
         at = routes.head_node[..., None, None].expand_as(there)
         edges = edges.scatter_add(1, at, there)
@@ -184,7 +198,12 @@ class RouteNet(nn.Module):
 N_OWN = 8
 
 
-def summed(ways: Ways, loud: Float[Tensor, "batch way node node 3"], n: int) -> Float[Tensor, "batch head node node 3"]:
+def of_head(own: Float[Tensor, "batch way node 8"]) -> Float[Tensor, "batch way node 8 4"]:
+    """Features of what heads do with nodes; the largest of a kind is that of a head."""
+    return loudness(own, own.abs().amax(2, keepdim=True))
+
+
+def summed(ways: Ways, loud: Float[Tensor, "batch way node node 4"], n: int) -> Float[Tensor, "batch head node node 4"]:
     """Features of tables, summed over the ways to each head."""
     out = loud.new_zeros(loud.shape[0], n, *loud.shape[2:])
     return out.scatter_add(1, ways.head[..., None, None, None].expand_as(loud), loud)
