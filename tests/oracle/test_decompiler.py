@@ -63,7 +63,7 @@ def test_the_command_writes_the_program(tmp_path: Path, capsys: pytest.CaptureFi
     ("change", "message"),
     [
         (lambda facts: facts.pop("encoder"), "not what a trained decoder has"),
-        (lambda facts: facts.update(encoder="none"), "expected one of channels"),
+        (lambda facts: facts.update(encoder="none"), "expected one of routes"),
         (lambda facts: facts["weights"].update(d_token=24), "has shape"),
         (lambda facts: facts["weights"].update(width=24), "not what a trained decoder has"),
     ],
