@@ -1,7 +1,8 @@
-"""Batches for decoders that see pairs of nodes: of like size, like length of text, and like work.
+"""Batches for decoders that see pairs of nodes: of like size, and of like work.
 
-A batch is padded to its largest target and its longest text. Compiled programs differ by a factor of ten in both, so
-half of a step would be padding, and one step in twenty would take as long as ten others.
+A batch is padded to its largest target and its longest text. Compiled programs differ by a factor of ten in both, and
+one step in twenty would take as long as ten others. Texts of like length are not put together, though it would save a
+third of a step: programs of one length are of one kind, and a decoder that sees one kind at a time does not learn.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from statistics import median
 from oracle.neutral import Neutral
 from oracle.routes import n_components, n_labels
 
-BANDS = 10
-"""Bands of like work, in each of which targets are sorted by the length of their texts."""
-JITTER = 0.03
+JITTER = 0.06
 """How far a target may move among those sorted by work, as a share of them all: no two batches are alike."""
 MOST = 2
 """Targets of a batch at most, in units of the size that was asked for."""
@@ -57,18 +56,15 @@ def even_batches(loads: Sequence[Load], size: int, rng: random.Random) -> Iterat
     budget = size * median(load.work for load in loads)
     by_work = sorted(range(len(loads)), key=lambda i: loads[i].work)
     while True:
-        chunks = list(_cut(_ordered(by_work, loads, rng), loads, budget, MOST * size))
+        chunks = list(_cut(_ordered(by_work, rng), loads, budget, MOST * size))
         rng.shuffle(chunks)
         yield from chunks
 
 
-def _ordered(by_work: Sequence[int], loads: Sequence[Load], rng: random.Random) -> list[int]:
-    """Places by work, in bands of which each is by length of text."""
+def _ordered(by_work: Sequence[int], rng: random.Random) -> list[int]:
+    """Places by work, but for some jitter."""
     far = JITTER * len(by_work)
-    order = [i for _, i in sorted((place + rng.uniform(-far, far), i) for place, i in enumerate(by_work))]
-    width = -(-len(order) // BANDS)
-    bands = [order[at : at + width] for at in range(0, len(order), width)]
-    return [i for band in bands for _, i in sorted((loads[i].pieces + rng.uniform(-4, 4), i) for i in band)]
+    return [i for _, i in sorted((place + rng.uniform(-far, far), i) for place, i in enumerate(by_work))]
 
 
 def _cut(order: Sequence[int], loads: Sequence[Load], budget: float, most: int) -> Iterator[list[int]]:

@@ -59,38 +59,46 @@ class LibraryConfig:
 class DecompileConfig:
     """Write the programs that targets compute, from their weights alone, by a small decoder without a language model.
 
-    The decoder that ships has learned from trained flowcharts of one or two questions; of other targets it writes the
-    likeliest of these, and its probability is no measure of being right about them.
+    Two decoders ship: one has learned from trained flowcharts of one or two questions, one from compiled RASP programs.
+    Of other targets they write the likeliest of these, and the probability is no measure of being right about them.
     """
 
     targets: tyro.conf.Positional[tuple[str, ...]]
     """Folders of targets, or ZOO#ID for one target of a zoo."""
     json: bool = False
-    """Print one JSON object a target: {"target", "program", "probability"}."""
+    """Print one JSON object a target: {"target", "program", "probability", "certified"}."""
     decoder: Path | None = None
-    """Folder of the decoder; the one that ships with the package if not given."""
+    """Folder of the decoder; those that ship with the package if not given."""
+    search: int = 0
+    """Compile up to so many RASP programs for a target that may be a compiled one, and compare their weights with the
+    target's: a program whose weights are these up to symmetries is certified. A second takes some fifty of them."""
 
 
 def run_decompile(config: DecompileConfig) -> None:
-    """`decompile`: `oracle.decompiler.Decompiler.decompile`.
+    """`decompile`: `oracle.drafter.Drafter.decompile`.
 
     Raises:
-        InputError: no target is named.
+        InputError: no target is named, or a search of less than no programs.
     """
     if not config.targets:
         raise InputError("decompile: no target; expected the folder of one at least, or ZOO#ID")
     targets = [load_target(name) for name in config.targets]
+    if config.search < 0:
+        raise InputError(f"--search {config.search}: expected 0 programs or more")
     from oracle.console import say
-    from oracle.decompiler import Decompiler
+    from oracle.drafter import Drafter, shipped
 
-    for name, written in zip(
-        config.targets, Decompiler.from_pretrained(config.decoder).decompile(targets), strict=True
-    ):
+    drafter = shipped() if config.decoder is None else Drafter.from_pretrained([config.decoder])
+    for name, written in zip(config.targets, drafter.decompile(targets, config.search), strict=True):
         probability = math.exp(min(0.0, written.log_prob))
         if config.json:
-            print(json.dumps({"target": name, "program": written.text, "probability": probability}))
+            facts = {"program": written.text, "probability": probability, "certified": written.certified}
+            print(json.dumps({"target": name, **facts}))
         else:
-            say(f"{name} (probability {probability:.2f})\n{indent(written.text, '    ')}")
+            sure = (
+                "certified: compiled, it has these weights" if written.certified else f"probability {probability:.2f}"
+            )
+            say(f"{name} ({sure})\n{indent(written.text, '    ')}")
 
 
 def token_value(text: str) -> int | float | str:

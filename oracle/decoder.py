@@ -160,6 +160,8 @@ class Written:
     """Up to END."""
     log_prob: float
     """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning."""
+    certified: bool = False
+    """Whether the text was compiled, and has the target's weights up to symmetries (search.py)."""
 
 
 KeyValue = tuple[Float[Tensor, "batch head _ d_head"], Float[Tensor, "batch head _ d_head"]]
@@ -268,6 +270,48 @@ class WeightDecoder(nn.Module):
         wanted = ids[:, 1:]
         each = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=PAD, reduction="none")
         return each.sum(1) / (wanted != PAD).sum(1)
+
+    @torch.no_grad()
+    def continued(
+        self,
+        tokens: Float[Tensor, "1 n d_model"],
+        beginnings: Sequence[Sequence[int]],
+        longest: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[list[int]]:
+        """Pieces of texts behind the weight tokens of one target, END left out: each begins as given, and goes on with
+        the likeliest piece, or at a temperature with one drawn under a seed."""
+        rng = torch.Generator(device=tokens.device).manual_seed(seed)
+        n, longest = len(beginnings), min(longest, self.config.max_len)
+        memory, past = self._remember(tokens.expand(n, -1, -1)), None
+        last = torch.full((n, 1), START, device=tokens.device)
+        written = list[list[int]]([] for _ in range(n))
+        ended = [False] * n
+        for place in range(longest):
+            logits, past = self._logits(last, memory, past)
+            if temperature:
+                shares = (logits[:, -1].float() / temperature).softmax(-1)
+                chosen = torch.multinomial(shares, 1, generator=rng)[:, 0].tolist()
+            else:
+                chosen = logits[:, -1].argmax(-1).tolist()
+            for row, beginning in enumerate(beginnings):
+                piece = beginning[place] if place < len(beginning) else chosen[row]
+                chosen[row] = piece
+                ended[row] = ended[row] or piece == END
+                if not ended[row]:
+                    written[row].append(piece)
+            if all(ended):
+                break
+            last = torch.tensor(chosen, device=tokens.device)[:, None]
+        return written
+
+    @torch.no_grad()
+    def log_probs(self, tokens: Float[Tensor, "1 n d_model"], pieces: Sequence[int]) -> Float[Tensor, "place vocab"]:
+        """Log-probability of every piece at each place of a text and at its end, behind a target's weight tokens."""
+        ids = torch.tensor([[START, *pieces]], device=tokens.device)
+        logits, _ = self._logits(ids, self._remember(tokens))
+        return logits[0].float().log_softmax(-1)
 
     @torch.no_grad()
     def write(self, batch: WeightBatch, max_len: int | None = None) -> list[Written]:

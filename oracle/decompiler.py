@@ -19,8 +19,9 @@ from oracle.batch import WeightBatch, collate
 from oracle.checked import built, checked_sizes
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
-from oracle.neutral import fold
+from oracle.neutral import Neutral, fold
 from oracle.rivals import ENCODERS
+from oracle.route_encoder import RouteEncoder
 from tracr_tasks.errors import InputError, OracleError
 from zoo.files import read_json, shown, write_atomic
 from zoo.target import Target
@@ -87,13 +88,39 @@ class Decompiler:
             InputError: a target of more than `MAX_PARAMETERS` parameters, or weights whose products are not finite.
         """
         for target in targets:
-            if target.n_parameters > MAX_PARAMETERS:
-                raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
-        written = self.decoder.write(read_batch(self.decoder.codec, targets)) if targets else []
-        for number, each in enumerate(written, 1):
-            if not math.isfinite(each.log_prob):
-                raise InputError(f"target {number}: expected weights whose products are finite in float32")
-        return written
+            check_size(target)
+        return finite(self.decoder.write(read_batch(self.decoder.codec, targets)) if targets else [])
+
+    @property
+    def by_routes(self) -> bool:
+        """Whether it reads small targets alone, by their routes."""
+        return isinstance(self.decoder.encoder, RouteEncoder)
+
+    def reads(self, target: Neutral) -> bool:
+        """Whether it can read a folded target."""
+        return not self.by_routes or target.routes is not None
+
+
+def check_size(target: Target) -> None:
+    """A target is not too large to be read.
+
+    Raises:
+        InputError: it is.
+    """
+    if target.n_parameters > MAX_PARAMETERS:
+        raise InputError(f"target of {target.n_parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+
+
+def finite(written: list[Written]) -> list[Written]:
+    """What was written, if all of it came from finite numbers.
+
+    Raises:
+        InputError: it did not.
+    """
+    for number, each in enumerate(written, 1):
+        if not math.isfinite(each.log_prob):
+            raise InputError(f"target {number}: expected weights whose products are finite in float32")
+    return written
 
 
 def _described(facts: Any, where: str, path: Path) -> WeightDecoder:

@@ -31,7 +31,7 @@ from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
 from oracle.config import EncoderConfig
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler
-from oracle.drafter import Drafter, can_be_drafted, folders_in
+from oracle.drafter import FOLDER, Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
 from oracle.evidence import Evidence, drafts_of, tokens_of
 from oracle.explain import Explanation
@@ -49,7 +49,7 @@ from zoo.target import Target
 
 MAX_CONFIG_BYTES = 1 << 24
 """Of oracle_config.json, which holds the history of the training."""
-CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", "drafter"
+CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", FOLDER
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from oracle.attention import Pooled, gather_valid
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
 from oracle.route_net import RouteNet
-from oracle.routes import KINDS, MAX_NODES, Routes, stacked
+from oracle.routes import KINDS, NOT_READ, Routes, stacked
 from tracr_tasks.errors import InputError
 
 
@@ -38,10 +38,7 @@ class RouteEncoder(Pooled):
             InputError: a target with extensions, or of more than `MAX_NODES` labels, heads and neurons.
         """
         if None in (routes := [target.routes for target in batch.targets]):
-            raise InputError(
-                f"target {routes.index(None) + 1}: its routes are not read, expected at most {MAX_NODES} labels, heads "
-                "and neurons, learned positions, and no gated neurons or normalised queries, keys or states"
-            )
+            raise InputError(f"target {routes.index(None) + 1}: {NOT_READ}")
         found = stacked([each for each in routes if each is not None]).to(table.device)
         return self.encode(found, names_of(batch), table)
 

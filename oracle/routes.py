@@ -41,6 +41,10 @@ from oracle.pairings import cleaned, paired, smallest
 
 MAX_NODES = 400
 """Labels, heads and neurons of the largest target that is read by its routes."""
+NOT_READ = (
+    f"its routes are not read, expected at most {MAX_NODES} labels, heads and neurons, learned positions, and no gated "
+    "neurons or normalised queries, keys or states"
+)
 MAX_WAYS = 100
 """Ways of queries and keys to heads up to which those who carry are told apart."""
 SOME_HEAD = -1

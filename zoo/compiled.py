@@ -79,7 +79,7 @@ def compile_file(
     """
     from tracr_tasks.compiler.text import compile_text
 
-    values = None if vocab is None else [_value(word) if isinstance(word, str) else word for word in vocab]
+    values = None if vocab is None else [named_value(word) if isinstance(word, str) else word for word in vocab]
     target = target_of(compile_text(program_text(program), values, max_seq_len))
     target.save(out)
     return target
@@ -105,7 +105,7 @@ def target_of(compiled: CompiledProgram) -> Target:
     return Target(compiled.config, compiled.weights, Vocab(compiled.input_names, compiled.output_names))
 
 
-def _value(word: str) -> Any:
+def named_value(word: str) -> Any:
     """A token of the command line: "3" and "0.5" are numbers, the rest are strings."""
     if re.fullmatch(r"-?\d{1,9}", word):
         return int(word)

@@ -1,0 +1,247 @@
+"""Programs whose transformer has the target's own weights: written, compiled, compared, mended.
+
+A decoder writes a program from the weights of a compiled target, mostly right and often wrong in a constant. Whoever
+has a compiler need not leave it at that: a proposal can be compiled, and its weights be compared with the target's in
+what no gauge changes. Both are read by the same encoder; where all label, head and neuron tokens coincide and all
+tables of routes agree, the proposal is *certified*: up to symmetries its weights are the target's. The target is
+never run.
+
+    written once, and some times more at a temperature
+    -> each compiled and read; distance = how far its tokens are from the target's
+    -> the nearest one is changed where the decoder was in doubt, one piece each; the rest stays, or is written anew
+    -> again, until one is certified or the budget is spent
+
+This knows of one compiler. A target that was trained, or compiled by another one, has no program whose weights are its
+own: nothing is certified, and what the decoder wrote first stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from oracle.batch import LabelIds, collate
+from oracle.decoder import CODEC, END, WeightDecoder
+from oracle.neutral import Neutral, fold
+from oracle.routes import Routes, Ways
+from tracr_tasks.compiler.compile import compile_program
+from tracr_tasks.errors import WeightOracleError
+from tracr_tasks.text import parse_program
+from zoo.compiled import named_value, target_of
+
+FAR = 1.0
+"""Distance from which on a proposal has nothing of the target's weights: if none comes nearer, there is no search."""
+SAMPLES = 12
+"""Texts that are drawn beside the likeliest one."""
+TEMPERATURE = 0.8
+"""At which they are drawn."""
+DOUBTS, ANEW = 40, 8
+"""Changes of the nearest proposal that are tried in a round, those that the decoder finds likeliest first; and those of
+them after which the rest is written anew."""
+N_SPECIALS = 2
+"""Tokens of a compiled target that its program does not know: BOS and PAD."""
+LONGEST = 140
+"""Pieces of the longest proposal."""
+CLOSE = 0.02
+"""Largest difference between entries of tables (as asinh of three times them) of targets that are one and the same."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The nearest of the programs that were proposed."""
+
+    text: str
+    log_prob: float
+    """Of its text as the decoder writes it, in nats."""
+    distance: float
+    """Mean distance of its tokens from the target's nearest ones, and back, in units of their length; inf where nothing
+    that was proposed compiles."""
+    certified: bool
+    """Whether its weights are the target's, up to symmetries."""
+    tried: int
+    """Programs that were compiled."""
+
+
+@dataclass
+class _Search:
+    """The state of a search: what was tried, and how near it came."""
+
+    decoder: WeightDecoder
+    target: Neutral
+    labels: LabelIds
+    budget: int
+    tried: int = 0
+    near: dict[str, float] = field(default_factory=dict)
+    pieces: dict[str, list[int]] = field(default_factory=dict)
+    certified: str | None = None
+
+    def __post_init__(self) -> None:
+        with torch.no_grad():
+            self.tokens = self.decoder.encoder(collate([self.target], [self.labels]), self.decoder.table)
+
+    def add(self, texts: Iterable[list[int]]) -> None:
+        """Compile, read and compare texts that were not yet tried, as long as the budget lasts."""
+        fresh: dict[str, Proposal] = {}
+        for pieces in texts:
+            text = self.decoder.codec.decode(pieces)
+            if text in self.near or text in fresh or self.tried >= self.budget:
+                continue
+            self.pieces[text], self.near[text] = pieces, float("inf")
+            if (compiled := proposal(text, self.target, self.labels)) is not None:
+                self.tried += 1
+                fresh[text] = compiled
+        if not fresh:
+            return
+        batch = collate([each.neutral for each in fresh.values()], [each.labels for each in fresh.values()])
+        with torch.no_grad():
+            read = self.decoder.encoder(batch, self.decoder.table)
+        for (text, compiled), tokens in zip(fresh.items(), read, strict=True):
+            own = tokens[: len(compiled.routes.kind)]
+            self.near[text] = distance(self.tokens[0], own)
+            if self.certified is None and self.is_target(compiled, own):
+                self.certified = text
+
+    def is_target(self, compiled: Proposal, tokens: Float[Tensor, "n d"]) -> bool:
+        """Whether a proposal's routes are the target's, node for node as their tokens say, under the same labels."""
+        own, other = self.target.routes, compiled.routes
+        if own is None or len(own.kind) != len(other.kind) or not same_names(compiled.labels, self.labels):
+            return False
+        order = matched(own, other, self.tokens[0], tokens)
+        return order is not None and same_routes(own, other, order)
+
+    @property
+    def nearest(self) -> str:
+        """The text that came nearest; of those that do not compile the likeliest one."""
+        return min(self.near, key=self.near.__getitem__)
+
+
+def can_be_searched(target: Neutral, labels: LabelIds) -> bool:
+    """Whether a target may be what a program compiles to: small, without norms, with BOS and PAD among its tokens."""
+    specials = [_name(ids) for ids in labels.tokens[:N_SPECIALS].tolist()]
+    return target.routes is not None and target.norm == 0 and not target.gelu and specials == ["BOS", "PAD"]
+
+
+@torch.no_grad()
+def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: int) -> Found:
+    """The program nearest to a target's weights among at most `budget` that are compiled.
+
+    Args: a decoder over routes; a folded target (`can_be_searched`), and the names of its labels as pieces.
+    """
+    search = _Search(decoder, target, labels, budget)
+    search.add(decoder.continued(search.tokens, [[]], LONGEST))
+    expanded = set[str]()
+    if search.certified is None:
+        search.add(decoder.continued(search.tokens, [[]] * SAMPLES, LONGEST, TEMPERATURE))
+    is_near = search.near[search.nearest] < FAR
+    while search.certified is None and search.tried < budget and is_near:
+        left = [text for text in search.near if text not in expanded and search.near[text] < float("inf")]
+        if not left:
+            break
+        text = min(left, key=search.near.__getitem__)
+        expanded.add(text)
+        search.add(changes(decoder, search.tokens, search.pieces[text]))
+    best = search.certified or search.nearest
+    pieces = search.pieces[best]
+    log_prob = decoder.log_probs(search.tokens, pieces).gather(1, torch.tensor([[*pieces, END]]).T).sum()
+    return Found(best, float(log_prob), search.near[best], search.certified is not None, search.tried)
+
+
+def changes(decoder: WeightDecoder, tokens: Float[Tensor, "1 n d"], pieces: list[int]) -> list[list[int]]:
+    """A text changed at one place each, where the decoder was most in doubt: the rest as it was, and written anew."""
+    log_probs = decoder.log_probs(tokens, pieces)[: len(pieces)]
+    log_probs[torch.arange(len(pieces)), torch.tensor(pieces)] = -torch.inf
+    best = log_probs.flatten().topk(min(DOUBTS, log_probs.numel())).indices.tolist()
+    places = [divmod(i, log_probs.shape[1]) for i in best]
+    kept = [[*pieces[:place], piece, *pieces[place + 1 :]] for place, piece in places]
+    begun = [[*pieces[:place], piece] for place, piece in places[:ANEW]]
+    return [*kept, *decoder.continued(tokens, begun, min(LONGEST, len(pieces) + 30))]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The transformer that a text compiles to."""
+
+    neutral: Neutral
+    routes: Routes
+    labels: LabelIds
+
+
+def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
+    """What a text compiles to, for the tokens, length and direction of a target; None if it does not, or to what is too
+    large."""
+    vocab = tuple(named_value(_name(ids)) for ids in labels.tokens[N_SPECIALS:].tolist())
+    try:
+        target = target_of(compile_program(parse_program(text, vocab, len(like.W_pos) - 1, like.causal)))
+    except WeightOracleError:
+        return None
+    neutral = fold(target.config, target.weights)
+    if neutral.routes is None:
+        return None
+    names = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+    return Proposal(neutral, neutral.routes, names)
+
+
+def same_names(one: LabelIds, other: LabelIds) -> bool:
+    """Whether the labels of two targets are called alike."""
+    return all(torch.equal(getattr(one, kind), getattr(other, kind)) for kind in ("tokens", "positions", "outputs"))
+
+
+def _name(ids: Sequence[int]) -> str:
+    """A label's name out of its pieces."""
+    return "".join(CODEC.pieces[id] for id in ids if id)
+
+
+def distance(one: Float[Tensor, "n d"], other: Float[Tensor, "m d"]) -> float:
+    """Mean distance of tokens from their nearest in the other set, both ways, in units of their length."""
+    apart = torch.cdist(one, other) / one.norm(dim=1).mean()
+    return float(apart.amin(1).mean() + apart.amin(0).mean())
+
+
+def matched(
+    own: Routes, other: Routes, tokens: Float[Tensor, "n d"], others: Float[Tensor, "n d"]
+) -> Int[Tensor, " n"] | None:
+    """Which node of another target is which, by their tokens; None if kinds and layers differ."""
+    place = lambda routes: routes.kind * 1000 + routes.layer  # noqa: E731
+    if not torch.equal(place(own).sort().values, place(other).sort().values):
+        return None
+    apart = torch.cdist(tokens, others) + 1e6 * (place(own)[:, None] != place(other))
+    rows, columns = linear_sum_assignment(apart.cpu().numpy().astype(np.float64))
+    return torch.from_numpy(columns[np.argsort(rows)])
+
+
+def same_routes(own: Routes, other: Routes, order: Int[Tensor, " n"]) -> bool:
+    """Whether two targets have the same tables, if node i of the first is node order[i] of the second."""
+
+    def near(a: Tensor, b: Tensor) -> bool:
+        return bool(((torch.asinh(3 * a) - torch.asinh(3 * b)).abs() <= CLOSE).all())
+
+    if not near(own.bias, other.bias[order]):
+        return False
+    for name in ("read", "gram"):
+        if not near(getattr(own, name), getattr(other, name)[order][:, order]):
+            return False
+    way_of = {int(node): way for way, node in enumerate(other.head_node.tolist()) if way}
+    ways = {way: way_of[int(order[node])] for way, node in enumerate(own.head_node.tolist()) if way}
+    ways |= {0: 0, -1: -1}
+    for name in ("compared", "moved"):
+        mine, its = _tables(getattr(own, name)), _tables(getattr(other, name))
+        renamed = {tuple(ways[w] for w in which): table for which, table in mine.items()}
+        nothing = torch.zeros_like(own.read)
+        for which in renamed.keys() | its.keys():
+            if not near(renamed.get(which, nothing), its.get(which, nothing)[order][:, order]):
+                return False
+    return True
+
+
+def _tables(ways: Ways) -> dict[tuple[int, ...], Float[Tensor, "node node"]]:
+    """Tables by head and ways."""
+    rows: Sequence[tuple[int, ...]] = list(
+        zip(ways.head.tolist(), ways.row.tolist(), ways.column.tolist(), strict=True)
+    )
+    return dict(zip(rows, ways.table, strict=True))

@@ -1,0 +1,150 @@
+"""A program is certified if and only if it compiles to the target's weights, in whatever gauge these are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from oracle.batch import LabelIds, collate
+from oracle.config import EncoderConfig
+from oracle.decoder import CODEC, DecoderConfig, WeightDecoder
+from oracle.decompiler import Decompiler, new_decoder
+from oracle.drafter import Drafter
+from oracle.neutral import Neutral, fold
+from oracle.search import can_be_searched, changes, distance, matched, proposal, same_names, same_routes, searched
+from oracle.symmetry import random_gauge
+from tracr_tasks.compiler.compile import compile_program
+from tracr_tasks.sampler import sample_compiled
+from tracr_tasks.text import parse_program
+from zoo.compiled import target_of
+from zoo.target import Target
+
+TEXT = (
+    "v1 = select(tokens, indices, <)\nv2 = map(x == 3, tokens)\nv3 = aggregate(v1, v2, default=0)\nout = numerical(v3)"
+)
+OTHERS = [TEXT.replace(*change) for change in (("== 3", "== 2"), ("<", "<="), ("default=0", "default=1"))]
+SIZES = EncoderConfig(4, 4, 8, 8, 4, 24, n_mix_layers=2, d_edge=8, edge_probes=3, n_pool_layers=0, n_tokens=400)
+
+
+def target(text: str = TEXT) -> Target:
+    return target_of(compile_program(parse_program(text, (0, 1, 2, 3, 4), 5)))
+
+
+def seen(of: Target, gauge: int | None = None) -> tuple[Neutral, LabelIds]:
+    weights = of.weights if gauge is None else random_gauge(of.config, of.weights, gauge)
+    return fold(of.config, weights), CODEC.label_ids(of.vocab.input, of.config.n_ctx, of.vocab.output)
+
+
+def random_decoder() -> WeightDecoder:
+    torch.manual_seed(0)
+    return new_decoder("routes", SIZES, DecoderConfig(24, n_layers=1, n_heads=2)).eval()
+
+
+def is_same(one: tuple[Neutral, LabelIds], other: tuple[Neutral, LabelIds]) -> bool:
+    decoder = random_decoder()
+    if one[0].routes is None or other[0].routes is None or len(one[0].routes.kind) != len(other[0].routes.kind):
+        return False
+    with torch.no_grad():
+        tokens = decoder.encoder(collate([one[0], other[0]], [one[1], other[1]]), decoder.table)
+    order = matched(one[0].routes, other[0].routes, *tokens)
+    return same_names(one[1], other[1]) and order is not None and same_routes(one[0].routes, other[0].routes, order)
+
+
+@settings(max_examples=12)
+@given(seed=st.integers(0, 10_000), gauge=st.integers(0, 100))
+def test_weights_of_one_program_are_the_same_in_every_gauge(seed: int, gauge: int) -> None:
+    compiled = sample_compiled(seed)
+    own = seen(target_of(compiled), gauge)
+    again = proposal(compiled.program.text(), *own)
+    assume(own[0].routes is not None and len(own[0].routes.kind) < 60)
+    assert again is not None
+    assert is_same(own, (again.neutral, again.labels))
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_weights_of_programs_that_differ_somewhere_are_not(seed: int) -> None:
+    one, other = sample_compiled(seed), sample_compiled(seed + 1)
+    assert not is_same(seen(target_of(one)), seen(target_of(other)))
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_one_constant_makes_the_difference(text: str) -> None:
+    assert is_same(seen(target(), 1), seen(target(), 2))
+    assert not is_same(seen(target(), 1), seen(target(text)))
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_doubt_is_mended_and_what_is_found_is_certified(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that writes one piece wrong, and takes the right one for the second best."""
+    decoder, own = random_decoder(), seen(target(), 5)
+    right, wrong = CODEC.encode(TEXT), CODEC.encode(text)
+    assert len(right) == len(wrong)
+
+    def continued(*given: object, **_: object) -> list[list[int]]:
+        beginnings: Sequence[Sequence[int]] = given[1]  # type: ignore[assignment]
+        return [[*beginning, *wrong[len(beginning) :]] for beginning in beginnings]
+
+    def log_probs(_: torch.Tensor, pieces: Sequence[int]) -> torch.Tensor:
+        rows = torch.full((len(pieces) + 1, len(CODEC)), -20.0)
+        for place, piece in enumerate([*pieces, 2]):
+            rows[place, piece] = -0.1
+            rows[place, right[place] if place < len(right) else 2] = -0.2
+        return rows
+
+    monkeypatch.setattr(decoder, "continued", continued)
+    monkeypatch.setattr(decoder, "log_probs", log_probs)
+    found = searched(decoder, *own, budget=60)
+    assert found.certified and found.text == TEXT and found.distance < 1e-3 and 1 < found.tried <= 60
+    once = searched(decoder, *own, budget=1)
+    assert not once.certified and once.text == text and once.tried == 1 and once.distance > found.distance
+
+
+def test_changes_are_one_piece_each_and_begin_with_the_greatest_doubt() -> None:
+    decoder, own = random_decoder(), seen(target())
+    pieces = CODEC.encode(TEXT)
+    with torch.no_grad():
+        tokens = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
+    tried = changes(decoder, tokens, pieces)
+    kept = [
+        text
+        for text in tried
+        if len(text) == len(pieces) and sum(a != b for a, b in zip(text, pieces, strict=True)) == 1
+    ]
+    assert len(kept) >= 40 and len(set(map(tuple, tried))) == len(tried)
+    shares = decoder.log_probs(tokens, pieces)
+    assert torch.allclose(shares.exp().sum(1), torch.ones(len(pieces) + 1), atol=1e-4)
+
+
+def test_what_is_written_of_one_target_is_what_is_written_of_it_in_a_batch() -> None:
+    decoder, own = random_decoder(), seen(target())
+    with torch.no_grad():
+        tokens = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
+    (alone,) = decoder.continued(tokens, [[]], 20)
+    assert CODEC.decode(alone) == decoder.write(collate([own[0]], [own[1]]), 20)[0].text
+    begun = decoder.continued(tokens, [alone[:3], []], 20)
+    assert begun == [alone, alone]
+    drawn = [decoder.continued(tokens, [[]] * 4, 10, 1.0, seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_targets_that_no_program_compiles_to_are_not_searched() -> None:
+    own, labels = seen(target())
+    assert can_be_searched(own, labels)
+    assert not can_be_searched(replace(own, norm=1), labels)
+    foreign = CODEC.label_ids(("a", "b", *target().vocab.input[2:]), target().config.n_ctx, target().vocab.output)
+    assert not can_be_searched(own, foreign)
+    drafter = Drafter([Decompiler(random_decoder(), {})])
+    (plain,), (tried,) = (drafter.decompile([target()], search) for search in (0, 5))
+    assert not plain.certified and not tried.certified and plain.text == tried.text
+
+
+def test_tokens_are_as_far_apart_as_they_differ() -> None:
+    tokens = torch.eye(4)
+    assert distance(tokens, tokens[[2, 0, 1, 3]]) == 0
+    assert distance(tokens, -tokens) > 1
