@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from oracle.attention import present
 from oracle.batch import LabelIds, pad_ids
@@ -31,6 +32,8 @@ from oracle.template import PLACEHOLDER, behind, draft_context, escape, weights_
 from tracr_tasks.nested import assignments, nested
 
 Inject = Literal["embed", "layer1"]
+CACHE = "cache" if "cache" in {field.name for field in fields(CausalLMOutputWithPast)} else "past_key_values"
+"""What transformers calls the cache of keys and values: `cache` from 5.24 on."""
 MAX_NAME_CHARACTERS = 1_000
 """Of a label's name that are read."""
 MAX_ANSWER = 160
@@ -282,10 +285,10 @@ class Reader:
             attention_mask=hidden[:, None],
             position_ids=positions,
             use_cache=True,
-            past_key_values=DynamicCache(),
             logits_to_keep=1,
+            **{CACHE: DynamicCache()},
         )
-        layers = tuple((layer.keys, layer.values) for layer in out.past_key_values.layers)
+        layers = tuple((layer.keys, layer.values) for layer in getattr(out, CACHE).layers)
         return Prefix(layers, batch.mask, embeds, positions, hidden, len(self.first))
 
     def base_as_it_is(self) -> AbstractContextManager[Any]:
@@ -313,8 +316,8 @@ class Reader:
                 inputs_embeds=embeds,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=prefix.cache(),
                 logits_to_keep=last,
+                **{CACHE: prefix.cache()},
             )
         else:
             out = self._whole(batch, embeds, prefix, last)
@@ -411,12 +414,12 @@ class Reader:
         out = self.model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=cache,
             max_new_tokens=most,
             suppress_tokens=[id for id in (self.placeholder_id, self.pad_id) if id != self.eos_id],
             pad_token_id=self.pad_id,
             eos_token_id=self.eos_id,
             return_dict_in_generate=True,
+            **{CACHE: cache},
             **options,
         )
         return out, ids.shape[1]

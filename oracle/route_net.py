@@ -64,7 +64,7 @@ class WaySums(nn.Module):
         return there + back.transpose(1, 2)
 
 
-def picked(x: Float[Tensor, "batch n width"], which: Tensor) -> Float[Tensor, "batch way width"]:
+def picked(x: Float[Tensor, "batch n width"], which: Int[Tensor, "batch way"]) -> Float[Tensor, "batch way width"]:
     """Rows of x; zero for `SOME_HEAD`."""
     return x.gather(1, which.clamp_min(0)[..., None].expand(-1, -1, x.shape[-1])) * (which >= 0)[..., None]
 
