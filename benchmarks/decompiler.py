@@ -1,11 +1,13 @@
-"""A trained decoder beside its controls: does it write the program of the weights that it is shown?
+"""Trained decoders beside their controls: do they write the program of the weights that they are shown?
 
     OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO
     OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --decoder runs/decoder --limit 300
+    OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --kind rasp --search 200 --limit 100
 
 Every target of a held-out split is read in a random gauge of its own, then in another gauge, then with the weights of
 another target in its place, then with the entries of each of its tensors shuffled. A program is right if it computes
-the same as the truth on every input tried. Intervals are 95% (bootstrap over targets).
+the same as the truth on every input tried, and certified if the search found that it has the weights that were shown.
+Intervals are 95% (bootstrap over targets).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tqdm import tqdm
 from oracle.decoder import Written
 from oracle.decompiler import Decompiler
 from oracle.grade import Grade, grade
+from oracle.programs import decompile, shipped
 from oracle.questions import Question, Subject
 from oracle.statistics import clustered_mean
 from oracle.symmetry import random_gauge
@@ -41,7 +44,9 @@ class ControlsConfig:
     zoo: Path
     """Folder of the zoo."""
     decoder: Path | None = None
-    """Folder of the decoder; the one that ships with the package if not given."""
+    """Folder of the decoder; those that ship with the package if not given."""
+    search: int = 0
+    """Programs that may be compiled for each target and compared with it (oracle/search.py)."""
     kind: Literal["flowchart", "rasp"] = "flowchart"
     """Programs to write."""
     splits: tuple[str, ...] = ("test", "structure")
@@ -81,9 +86,10 @@ def shuffled(target: Target, seed: int) -> Weights:
     return {n: w.flatten()[torch.randperm(w.numel(), generator=rng)].view_as(w) for n, w in target.weights.items()}
 
 
-def written(decompiler: Decompiler, targets: Sequence[Target]) -> list[Written]:
-    """What the decoder writes, 128 targets at a time."""
-    return [w for i in range(0, len(targets), 128) for w in decompiler.decompile(targets[i : i + 128])]
+def written(decoders: Sequence[Decompiler], targets: Sequence[Target], search: int) -> list[Written]:
+    """What the decoders write."""
+    each = tqdm(targets, leave=False, mininterval=5, disable=None)
+    return [w for target in each for w in decompile([target], search, decoders)]
 
 
 def graded(cases: Sequence[Case], texts: Sequence[Written]) -> list[Grade]:
@@ -106,8 +112,9 @@ def calibration_error(scores: Sequence[float], right: Sequence[bool], n_bins: in
     return float(sum(gaps))
 
 
-def report(decompiler: Decompiler, cases: Sequence[Case], seed: int, split: str) -> None:
+def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: ControlsConfig, split: str) -> None:
     """Rows of the table for one split."""
+    seed, search = config.seed, config.search
     ids = [case.row.id for case in cases]
 
     def changed(change: Callable[[Case, int], Weights]) -> list[Target]:
@@ -119,15 +126,17 @@ def report(decompiler: Decompiler, cases: Sequence[Case], seed: int, split: str)
             f"{clustered_mean([float(v) for v in values], ids, seed)}"
             for values in ([g.exact for g in grades], [g.correct for g in grades], [g.agreement for g in grades])
         ]
+        certain = [bool(g.correct) for g, text in zip(grades, texts, strict=True) if text.certified]
+        cells.append(f"{len(certain)}, of them right {sum(certain)}" if search else "-")
         print(f"| {split} ({len(cases)}) | {name} | " + " | ".join(cells) + " |", flush=True)
         return grades
 
-    own = written(decompiler, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s)))
-    again = written(decompiler, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)))
+    own = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s)), search)
     grades = line("own weights", own)
+    again = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)), search)
     line("own weights, another gauge", again)
     line("another target's weights", own[1:] + own[:1])
-    line("entries shuffled", written(decompiler, changed(lambda c, s: shuffled(c.target, s))))
+    line("entries shuffled", written(decoders, changed(lambda c, s: shuffled(c.target, s)), search))
     same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
     sure, right = [math.exp(min(0.0, w.log_prob)) for w in own], [bool(g.correct) for g in grades]
     print(
@@ -140,11 +149,13 @@ def report(decompiler: Decompiler, cases: Sequence[Case], seed: int, split: str)
 def main(config: ControlsConfig) -> None:
     """Load, write, grade, print."""
     torch.set_num_threads(1)
-    decompiler, zoo = Decompiler.from_pretrained(config.decoder), Zoo.open(config.zoo)
-    print("| split | weights shown | exact | equivalent | agreement |\n|---|---|---|---|---|")
+    torch.set_float32_matmul_precision("medium")
+    decoders = shipped() if config.decoder is None else [Decompiler.from_pretrained(config.decoder)]
+    zoo = Zoo.open(config.zoo)
+    print("| split | weights shown | exact | equivalent | agreement | certified |\n|---|---|---|---|---|---|")
     for split in config.splits:
         if cases := cases_of(zoo, config, split):
-            report(decompiler, cases, config.seed, split)
+            report(decoders, cases, config, split)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class DecompileConfig:
 
 
 def run_decompile(config: DecompileConfig) -> None:
-    """`decompile`: `oracle.drafter.Drafter.decompile`.
+    """`decompile`: `oracle.programs.decompile`.
 
     Raises:
         InputError: no target is named, or a search of less than no programs.
@@ -86,10 +86,11 @@ def run_decompile(config: DecompileConfig) -> None:
     if config.search < 0:
         raise InputError(f"--search {config.search}: expected 0 programs or more")
     from oracle.console import say
-    from oracle.drafter import Drafter, shipped
+    from oracle.decompiler import Decompiler
+    from oracle.programs import decompile
 
-    drafter = shipped() if config.decoder is None else Drafter.from_pretrained([config.decoder])
-    for name, written in zip(config.targets, drafter.decompile(targets, config.search), strict=True):
+    decoders = None if config.decoder is None else [Decompiler.from_pretrained(config.decoder)]
+    for name, written in zip(config.targets, decompile(targets, config.search, decoders), strict=True):
         probability = math.exp(min(0.0, written.log_prob))
         if config.json:
             facts = {"program": written.text, "probability": probability, "certified": written.certified}

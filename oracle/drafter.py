@@ -12,15 +12,12 @@ from pathlib import Path
 
 import torch
 
-from oracle.bases import ASSETS
 from oracle.batch import LabelIds, collate
 from oracle.decoder import CODEC, Written
-from oracle.decompiler import MAX_PARAMETERS, Decompiler, check_size, finite
-from oracle.neutral import Neutral, fold
+from oracle.decompiler import MAX_PARAMETERS, Decompiler
+from oracle.neutral import Neutral
 from oracle.routes import NOT_READ, is_plain
-from oracle.search import FAR, can_be_searched, searched
 from tracr_tasks.errors import InputError, OracleError
-from tracr_tasks.nested import OUT
 from zoo.target import Target
 
 FOLDER = "drafter"
@@ -50,37 +47,21 @@ class Drafter:
         """
         return cls([Decompiler.from_pretrained(folder) for folder in folders])
 
-    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds], search: int = 0) -> list[Written]:
+    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds]) -> list[Written]:
         """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`.
-
-        With a `search` RASP programs are compiled, up to so many for a target, and compared with it (search.py).
 
         Raises:
             InputError: a target that none of the decoders can read.
         """
-        found, by, left = dict[int, Written](), dict[int, Decompiler](), list(range(len(targets)))
+        found, left = dict[int, Written](), list(range(len(targets)))
         for writer in self.writers:
             if able := [i for i in left if writer.reads(targets[i])]:
                 batch = collate([targets[i] for i in able], [pieces[i] for i in able]).to(writer.decoder.table.device)
                 found |= zip(able, writer.decoder.write(batch, LONGEST), strict=True)
-                by |= dict.fromkeys(able, writer)
                 left = [i for i in left if i not in found or found[i].log_prob < LIKELY]
         if missing := [i for i in range(len(targets)) if i not in found]:
             raise InputError(f"target {missing[0] + 1}: {NOT_READ}")
-        if search:
-            found = {i: mended(by[i], targets[i], pieces[i], written, search) for i, written in found.items()}
         return [found[i] for i in range(len(targets))]
-
-    def decompile(self, targets: Sequence[Target], search: int = 0) -> list[Written]:
-        """The program of each target, and the log-probability (nats) of its text; `search` as for `write`.
-
-        Raises:
-            InputError: a target of more than `MAX_PARAMETERS` parameters, or weights whose products are not finite.
-        """
-        for target in targets:
-            check_size(target)
-        pieces = [CODEC.label_ids(t.vocab.input, t.config.n_ctx, t.vocab.output) for t in targets]
-        return finite(self.write([fold(t.config, t.weights) for t in targets], pieces, search))
 
     def to(self, device: torch.device | str) -> None:
         """Move all decoders to a device."""
@@ -91,19 +72,6 @@ class Drafter:
         """A folder of its own for each decoder, numbered in their order."""
         for number, writer in enumerate(self.writers):
             writer.save_pretrained(folder / str(number))
-
-
-def mended(writer: Decompiler, target: Neutral, pieces: LabelIds, written: Written, budget: int) -> Written:
-    """What a search finds near a RASP program; any other text, and that of a target that was not compiled, as it is."""
-    if not (written.text.rpartition("\n")[2].startswith(OUT) and writer.by_routes and can_be_searched(target, pieces)):
-        return written
-    best = searched(writer.decoder, target, pieces, budget)
-    return Written(best.text, best.log_prob, best.certified) if best.distance < FAR else written
-
-
-def shipped() -> Drafter:
-    """The decoders that ship with the package."""
-    return Drafter.from_pretrained(folders_in(ASSETS / "oracle" / FOLDER))
 
 
 def folders_in(folder: Path) -> list[Path | None]:

@@ -14,8 +14,8 @@ from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import CODEC, DecoderConfig, WeightDecoder
 from oracle.decompiler import Decompiler, new_decoder
-from oracle.drafter import Drafter
 from oracle.neutral import Neutral, fold
+from oracle.programs import decompile
 from oracle.search import can_be_searched, changes, distance, matched, proposal, same_names, same_routes, searched
 from oracle.symmetry import random_gauge
 from tracr_tasks.compiler.compile import compile_program
@@ -139,8 +139,8 @@ def test_targets_that_no_program_compiles_to_are_not_searched() -> None:
     assert not can_be_searched(replace(own, norm=1), labels)
     foreign = CODEC.label_ids(("a", "b", *target().vocab.input[2:]), target().config.n_ctx, target().vocab.output)
     assert not can_be_searched(own, foreign)
-    drafter = Drafter([Decompiler(random_decoder(), {})])
-    (plain,), (tried,) = (drafter.decompile([target()], search) for search in (0, 5))
+    decoders = [Decompiler(random_decoder(), {})]
+    (plain,), (tried,) = (decompile([target()], search, decoders) for search in (0, 5))
     assert not plain.certified and not tried.certified and plain.text == tried.text
 
 

@@ -1,0 +1,63 @@
+"""Programs of targets from their weights alone, by the small decoders that ship: one for each kind of program.
+
+written = decompile(targets)                   # as the likelier of the decoders writes them
+written = decompile(targets, search=200)       # of compiled ones, programs are compiled and compared with them too
+written[0].text, written[0].certified
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from oracle.bases import ASSETS
+from oracle.batch import collate
+from oracle.decoder import CODEC, Written
+from oracle.decompiler import Decompiler, check_size, finite
+from oracle.drafter import LONGEST
+from oracle.neutral import fold
+from oracle.search import FAR, can_be_searched, searched
+from tracr_tasks.nested import OUT
+from zoo.target import Target
+
+FLOWCHARTS, PROGRAMS = ASSETS / "decoder", ASSETS / "programs"
+
+
+@cache
+def shipped() -> tuple[Decompiler, ...]:
+    """The decoders that ship: of flowcharts, of RASP programs."""
+    return Decompiler.from_pretrained(FLOWCHARTS), Decompiler.from_pretrained(PROGRAMS)
+
+
+def decompile(
+    targets: Sequence[Target], search: int = 0, decoders: Sequence[Decompiler] | None = None
+) -> list[Written]:
+    """The program of each target, and the log-probability (nats) of its text.
+
+    Of several decoders that can read a target the one that finds its text likelier is believed; RASP programs are
+    written of what a program may have been compiled to alone. With a `search` up to so many of these are compiled for
+    a target and compared with it (search.py); the nearest one is given, which may be certified.
+
+    Raises:
+        InputError: a target of more than `MAX_PARAMETERS` parameters, one that none of the decoders reads, or weights
+            whose products are not finite.
+    """
+    for target in targets:
+        check_size(target)
+    return finite([_written(target, search, decoders or shipped()) for target in targets])
+
+
+def _written(target: Target, search: int, decoders: Sequence[Decompiler]) -> Written:
+    """The program of one target."""
+    neutral = fold(target.config, target.weights)
+    labels = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
+    is_searched = can_be_searched(neutral, labels)
+    able = [each for each in decoders if each.reads(neutral) and (is_searched or not each.by_routes)]
+    batch = collate([neutral], [labels])
+    found = [(each.decoder.write(batch, LONGEST)[0], each) for each in able or decoders[:1]]
+    written, writer = max(found, key=lambda pair: pair[0].log_prob)
+    is_rasp = written.text.rpartition("\n")[2].startswith(OUT)
+    if not (search and is_searched and is_rasp and writer.by_routes):
+        return written
+    best = searched(writer.decoder, neutral, labels, search)
+    return Written(best.text, best.log_prob, best.certified) if best.distance < FAR else written
