@@ -93,6 +93,8 @@ class BenchConfig:
     """JSON file that the run is added to."""
     save: Path | None = None
     """Folder for the trained decoder, as `oracle.decompiler` reads it."""
+    bf16: bool = False
+    """The decoder's products in bfloat16: a third faster on a CPU with AVX-512 BF16. The encoder's stay as they are."""
     lesson: float = 0.0
     """Weight of a second loss: what each head and neuron of a compiled target computes, and of what. Not with
     --gauge-train, under which they are in another order than the compiler's."""
@@ -199,7 +201,8 @@ def train(
         began = time.perf_counter()
         chosen = [relabel(e, rng) if config.relabel else e for e in next(batches)]
         tokens = model.encoder(collated(chosen, config.device), model.table)
-        loss = model.loss_behind(tokens, [e.subject.text for e in chosen]).mean()
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.bf16):
+            loss = model.loss_behind(tokens, [e.subject.text for e in chosen]).mean()
         if lesson is not None:
             loss = loss + config.lesson * lesson(tokens, [truths.get(e.id) for e in chosen])
         optimizers.zero_grad()

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Make everything that ships, from nothing, on two CPU cores: zoos, house model, decoder, oracle, confidence, reports, cards.
 #
-#   dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE]
+#   dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE] [MINUTES OF THE DECODER OF RASP PROGRAMS]
 #
 # A stage whose result is in DIR already is left out; one that was stopped goes on or begins again. The last stage writes
 # oracle/assets. On a GPU: dev/gpu.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-90}
+dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE SECOND DECODER] [MINUTES OF THE ORACLE] [OF THE DECODER OF PROGRAMS]}
+decoder_minutes=${2:-180} oracle_minutes=${3:-90} program_minutes=${4:-90}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 
@@ -20,7 +20,7 @@ stage() { # RESULT COMMAND...: run a command unless its result is there
 }
 oracle() { python3 -m oracle.cli "$@"; }
 
-for spec in default small broad blank unseen; do
+for spec in default small broad blank programs unseen; do
   stage "$spec/index.parquet" oracle zoo build "$spec" --out "$dir/$spec"
 done
 also=("$dir/small" "$dir/broad")
@@ -38,9 +38,11 @@ decoder() { # NAME OPTIONS...: a small decoder
 }
 
 house &
-decoder charts --kind flowchart --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
+decoder charts --kind flowchart --encoder channels --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
 decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
   --muon-lr 0.015 --gauge-train --gauge-test
+decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 100000 --minutes "$program_minutes" --batch 44 \
+  --muon-lr 0.015 --warm-up 100 --lesson 0.1 --weights.d-token 128 --weights.n-tokens 400 --weights.n-pool-layers 0 --bf16 --gauge-test
 wait %1
 
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
@@ -48,4 +50,4 @@ stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also
   --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
-python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"
+python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report" --programs "$dir/rasp"

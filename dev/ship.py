@@ -18,8 +18,11 @@ from cards import write_cards
 
 from oracle.bases import ASSETS, HOUSE, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
+from oracle.decompiler import CONFIG_FILE as DECODER_FILE
+from oracle.decompiler import WEIGHTS_FILE
 from oracle.learned import FILE as FUNCTIONS
 from oracle.oracle import ADAPTER, CONFIG_FILE, DRAFTER, ENCODER_FILE
+from oracle.programs import PROGRAMS
 
 LIMIT = 32 << 20
 BASE_FILES = (
@@ -32,6 +35,8 @@ BASE_FILES = (
 )
 PATHS = ("zoo", "also", "out", "base", "start", "decoder", "drafts")
 """Fields of the training configuration that name folders of the machine it ran on: only the last part is kept."""
+RUN_PATHS = ("zoo", "also", "out", "save", "start")
+"""The same of a decoder's run."""
 ORACLE_FILES = (ENCODER_FILE, f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors")
 
 
@@ -45,6 +50,8 @@ class Config:
     """Folder that `weight-oracle train` wrote, with that base."""
     results: Path
     """Folder that `weight-oracle eval` wrote, with that oracle."""
+    programs: Path | None = None
+    """Folder of the decoder of RASP programs; the one that is there stays if not given."""
 
 
 def last_part(path: Any) -> Any:
@@ -52,6 +59,16 @@ def last_part(path: Any) -> Any:
     if isinstance(path, list):
         return [last_part(each) for each in path]
     return Path(path).name if path else path
+
+
+def ship_decoder(source: Path, target: Path) -> None:
+    """Copy a decoder's two files; of folders that it was trained on the names are kept."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / WEIGHTS_FILE).write_bytes((source / WEIGHTS_FILE).read_bytes())
+    facts = json.loads((source / DECODER_FILE).read_text())
+    run = facts.get("run", {})
+    run |= {key: last_part(value) for key, value in run.items() if key in RUN_PATHS}
+    (target / DECODER_FILE).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def main(config: Config) -> None:
@@ -74,6 +91,8 @@ def main(config: Config) -> None:
     adapter.write_text(
         json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": HOUSE}, indent=1) + "\n"
     )
+    if config.programs is not None:
+        ship_decoder(config.programs, PROGRAMS)
     write_cards(ASSETS, config.results)
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
     if size > LIMIT:

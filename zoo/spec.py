@@ -128,7 +128,8 @@ def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
     The shipped oracle was trained on `default`, `small` (programs of few operations), `broad` (flowcharts of more
-    structures, also in two layers) and `blank` (untrained networks of their shapes). `kinds` has flowcharts of up to
+    structures, also in two layers) and `blank` (untrained networks of their shapes), the decoder of RASP programs on
+    `programs` (as those of `default`, and more of them). `kinds` has flowcharts of up to
     four questions of every kind, three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions
     and structures, then parts that are each unlike the default zoo in one way (programs of more S-ops and flowcharts of
     more questions; every kind of question; width; depth; size of the vocabulary; norm, activation and direction of
@@ -178,6 +179,7 @@ def named_specs() -> dict[str, ZooSpec]:
         "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
         "broad": _broad(),
         "blank": _blank(),
+        "programs": ZooSpec("programs", 60_000, 0, 0, seed=101, splits=("train",)),
         "legible": _legible(),
     }
 
