@@ -67,10 +67,13 @@ def sees_ones(config: TargetConfig) -> bool:
 
 
 def fold_layer(config: TargetConfig, weights: Weights, layer: int) -> NeutralLayer:
-    """One block with its norms and value bias folded in; biases that it has not are zero, shared heads are copied."""
+    """One block with its norms and value bias folded in; biases that it has not are zero, shared heads are copied.
+
+    How a tensor lies in memory decides how its sums are rounded, so each is laid out in the order of its axes first.
+    """
     is_ln = NORM_KINDS[config.normalization_type] == 1
     at = f"blocks.{layer}."
-    block = {name.removeprefix(at): tensor for name, tensor in weights.items() if name.startswith(at)}
+    block = {name.removeprefix(at): tensor.contiguous() for name, tensor in weights.items() if name.startswith(at)}
     return NeutralLayer(**_fold_heads(config, block, is_ln), **_fold_neurons(config, block, is_ln))
 
 

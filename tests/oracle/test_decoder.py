@@ -112,7 +112,7 @@ def test_the_probability_of_what_is_written_is_that_of_the_text() -> None:
 def test_kept_keys_and_values_give_the_same_logits() -> None:
     decoder, batch, texts = learners()
     ids = CODEC.batch(texts)[:, :6]
-    memory, past = decoder._remember(batch), None
+    memory, past = decoder._remember(decoder.encoder(batch, decoder.table)), None
     whole, _ = decoder._logits(ids, memory)
     for i in range(ids.shape[1]):
         logits, past = decoder._logits(ids[:, i : i + 1], memory, past)

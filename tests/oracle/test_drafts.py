@@ -230,7 +230,8 @@ class Writer(Decompiler):
 
     def __init__(self, text: str, log_prob: float):
         said = Written(text, log_prob)
-        self.decoder: Any = SimpleNamespace(table=torch.zeros(1), write=lambda batch, longest: [said] * len(batch))
+        write = lambda batch, longest: [said] * len(batch)  # noqa: E731
+        self.decoder: Any = SimpleNamespace(table=torch.zeros(1), encoder=None, write=write)
 
 
 @given(st.lists(st.floats(-3.0, 0.0), min_size=1, max_size=4))

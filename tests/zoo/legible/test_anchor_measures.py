@@ -30,14 +30,15 @@ CONFIG = TargetConfig(
 
 def echo_network(axis: torch.Tensor, share: float) -> dict[str, torch.Tensor]:
     """Says its token, which the residual stream keeps from the embedding on. Token b is `share` of the way along an
-    axis, the others and the rest of b have directions of their own, at right angles to it."""
+    axis, the others and the rest of b have directions of their own, at right angles to it. Without the axis b is taken
+    for a, and not for whatever rounding makes of three equal logits."""
     params = {name: torch.zeros_like(tensor) for name, tensor in initial_params(CONFIG, [0]).items()}
     frame, _ = torch.linalg.qr(torch.cat([axis[:, None], torch.eye(8)[:, :4]], dim=1))
     rest = frame[:, 1:].T  # a, b's own part, c, BOS
     embedded = torch.stack([rest[3], rest[3], rest[0], share * axis + (1 - share**2) ** 0.5 * rest[1], rest[2]])
     params["embed.W_E"][0] = embedded * 8**0.5
     params["unembed.W_U"][0, :, 0], params["unembed.W_U"][0, :, 1], params["unembed.W_U"][0, :, 2] = (
-        rest[0], axis + 0.1 * rest[0], rest[2],
+        rest[0] + 0.05 * rest[1], axis + 0.1 * rest[0], rest[2],
     )  # fmt: skip
     return params
 
