@@ -1,6 +1,6 @@
 """Programs of targets from their weights alone, by the small decoders that ship: one for each kind of program.
 
-written = decompile(targets)                   # as the likelier of the decoders writes them
+written = decompile(targets)                   # as the decoder for targets of their kind writes them
 written = decompile(targets, search=200)       # of compiled ones, programs are compiled and compared with them too
 written[0].text, written[0].certified
 """
@@ -34,9 +34,10 @@ def decompile(
 ) -> list[Written]:
     """The program of each target, and the log-probability (nats) of its text.
 
-    Of several decoders that can read a target the one that finds its text likelier is believed; RASP programs are
-    written of what a program may have been compiled to alone. With a `search` up to so many of these are compiled for
-    a target and compared with it (search.py); the nearest one is given, which may be certified.
+    RASP programs are written of targets that a program may have been compiled to, as far as their shape says, and
+    flowcharts of others: how likely a decoder finds its text says nothing where it never learned. With a `search` up to
+    so many programs are compiled for a target and compared with it (search.py); the nearest one is given, which may be
+    certified.
 
     Raises:
         InputError: a target of more than `MAX_PARAMETERS` parameters, one that none of the decoders reads, or weights
@@ -52,10 +53,8 @@ def _written(target: Target, search: int, decoders: Sequence[Decompiler]) -> Wri
     neutral = fold(target.config, target.weights)
     labels = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     is_searched = can_be_searched(neutral, labels)
-    able = [each for each in decoders if each.reads(neutral) and (is_searched or not each.by_routes)]
-    batch = collate([neutral], [labels])
-    found = [(each.decoder.write(batch, LONGEST)[0], each) for each in able or decoders[:1]]
-    written, writer = max(found, key=lambda pair: pair[0].log_prob)
+    writer = next((each for each in decoders if each.by_routes == is_searched), decoders[0])
+    written = writer.decoder.write(collate([neutral], [labels]), LONGEST)[0]
     is_rasp = written.text.rpartition("\n")[2].startswith(OUT)
     if not (search and is_searched and is_rasp and writer.by_routes):
         return written

@@ -122,9 +122,11 @@ class _Search:
 
 
 def can_be_searched(target: Neutral, labels: LabelIds) -> bool:
-    """Whether a target may be what a program compiles to: small, without norms, with BOS and PAD among its tokens."""
+    """Whether a target may be what a program compiles to: small, without norms, answering at every position, with BOS
+    and PAD among its tokens."""
     specials = [_name(ids) for ids in labels.tokens[:N_SPECIALS].tolist()]
-    return target.routes is not None and target.norm == 0 and not target.gelu and specials == ["BOS", "PAD"]
+    plain = target.routes is not None and target.norm == 0 and not target.gelu and not target.first
+    return plain and specials == ["BOS", "PAD"]
 
 
 @torch.no_grad()

@@ -38,6 +38,21 @@ def test_larger_programs(seed: int) -> None:
     assert mismatches(target, *random_inputs(target.program, 200)) == 0, target.program.text()
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        "out = aggregate(v3, tokens)",
+        "out = aggregate(v3, tokens, default=2)",
+        "v4 = aggregate(v3, tokens, default=2)\nout = sequence_map(x + y, tokens, v4)",
+        "out = selector_width(v3)",
+    ],
+)
+def test_selectors_that_select_nothing(last: str) -> None:
+    lines = ["v1 = map(x > 2, tokens)", "v2 = select(v1, indices, true)", "v3 = selector_not(v2)", last]
+    target = compiled("\n".join(lines))
+    assert mismatches(target, *random_inputs(target.program, 200)) == 0
+
+
 def test_library() -> None:
     for program in library():
         assert mismatches(compile_program(program)) == 0, program.text()

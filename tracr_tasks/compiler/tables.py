@@ -67,7 +67,9 @@ class Tables:
         return tuple(zip(*columns, strict=True))
 
     def joint_codes(self, places: Sequence[int]) -> list[list[int]]:
-        """As `joint`: for each S-op a list of places in its values, one entry a tuple."""
+        """As `joint`: for each S-op a list of places in its values, one entry a tuple; of no S-ops no list."""
+        if not places:
+            return []
         sizes = [len(self.facts[place].values or ()) for place in places]
         grid = self.grid(places)
         if grid is None:
