@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,6 +48,10 @@ NOT_READ = (
 )
 MAX_WAYS = 100
 """Ways of queries and keys to heads up to which those who carry are told apart."""
+MAX_PATHS = 60
+"""Paths through heads that are followed one by one."""
+Path = tuple[int, ...]
+"""Heads one behind the other, the last one first."""
 SOME_HEAD = -1
 """The way of what was carried by heads that are not told apart."""
 ABSENT = 3e-5
@@ -151,6 +156,10 @@ def stacked(routes: Sequence[Routes]) -> Routes:
     )
 
 
+Table = tuple[Tensor, tuple[int, Any, Any]]
+"""What one thing does to another, node by node; the head, and how rows and columns came."""
+
+
 class _Tracing:
     """Follows what is written through the layers of one target."""
 
@@ -176,33 +185,56 @@ class _Tracing:
         self.carried: list[Tensor] = []  # of each head so far [node, d_model]
         before = [sum(len(layer.W_Q) for layer in self.layers[:i]) for i in range(len(self.layers))]
         n_ways = sum(len(layer.W_Q) * (1 + n) ** 2 for layer, n in zip(self.layers, before, strict=True))
-        self.told_apart = n_ways <= MAX_WAYS
+        self.told_apart, self.n_heads = n_ways <= MAX_WAYS, 0
+        self.compared: list[tuple[Tensor, tuple[int, Any, Any]]] = []
+        self.moved: list[tuple[Tensor, int, Any]] = []
 
-    def run(self) -> Routes:
+    def follow(self) -> None:
         """Layer by layer; what heads move is paired when all readers have their unit."""
-        compared, moved = list[tuple[Tensor, tuple[int, int, int]]](), list[tuple[Tensor, int, int]]()
         for index, layer in enumerate(self.layers):
             sources, ways = self.sources()
             for number in range(len(layer.W_Q)):
-                way = 1 + len(self.carried)
-                scores = self.compare(layer, number, sources)
-                compared += [(scores[i, j], (way, s, t)) for i, s in enumerate(ways) for j, t in enumerate(ways)]
+                self.n_heads += 1
+                scores, way = self.compare(layer, number, sources), self.n_heads
+                self.compared += [(scores[i, j], (way, s, t)) for i, s in enumerate(ways) for j, t in enumerate(ways)]
                 parts = self.carry(layer, number, sources)
-                moved += [(part, way, came) for came, part in zip(ways, parts, strict=True)]
-                self.carried.append(parts.sum(0))
+                self.moved += [(part, way, came) for came, part in zip(ways, parts, strict=True)]
+                self.keep(way, ways, parts)
             through = torch.einsum("d,hdk,hke->e", self.constant * self.no_norm, layer.W_V, layer.W_O)
             self.add(layer.b_O + through)
             self.neurons(layer, (self.layer == index) & (self.kind == 5))
             self.add(layer.b_out)
         self.outputs()
-        taken = [(self.taken(part, way), (way, source, 0)) for part, way, source in moved]
+
+    def keep(self, way: int, ways: Sequence[Any], parts: Float[Tensor, "source node d_model"]) -> None:
+        """Keep what a head carries for those behind it."""
+        self.carried.append(parts.sum(0))
+
+    @property
+    def taken_by_readers(self) -> list[tuple[Tensor, tuple[int, Any, Any]]]:
+        """What readers take of what heads carry."""
+        return [(self.taken(part, way), (way, came, 0)) for part, way, came in self.moved]
+
+    @property
+    def read(self) -> Float[Tensor, "node node"]:
+        """What readers take of writers directly."""
         read = self.earlier(paired(self.writes, self.reads.T))
         read[self.n_first - 1] = self.target_read  # the constant stream as it was when it was read
+        return cleared(read, read.abs().amax(0))
+
+    @property
+    def gram(self) -> Float[Tensor, "node node"]:
+        """Products of writes with writes, where a norm takes their length."""
+        return paired(self.writes, self.writes.T) * (not self.no_norm)
+
+    def run(self) -> Routes:
+        """The routes."""
+        self.follow()
         return Routes(
-            read=cleared(read, read.abs().amax(0)),
-            gram=paired(self.writes, self.writes.T) * (not self.no_norm),
-            compared=self.ways(compared),
-            moved=self.ways(taken),
+            read=self.read,
+            gram=self.gram,
+            compared=self.ways(self.compared),
+            moved=self.ways(self.taken_by_readers),
             bias=self.bias,
             kind=self.kind,
             layer=self.layer,
@@ -212,21 +244,24 @@ class _Tracing:
             depth=torch.tensor(len(self.layers), device=self.kind.device),
         )
 
-    def ways(self, found: Sequence[tuple[Float[Tensor, "node node"], tuple[int, int, int]]]) -> Ways:
+    def used(self, found: Sequence[Table]) -> list[Table]:
         """The tables in which there is anything."""
         found = [(cleared(table, self.largest(found, which[0])), which) for table, which in found]
-        kept = [(table, which) for table, which in found if bool((table != 0).any())]
-        n = len(self.kind)
+        return [(table, which) for table, which in found if bool((table != 0).any())]
+
+    def ways(self, found: Sequence[Table]) -> Ways:
+        """The tables in which there is anything, with what is known of each."""
+        kept, n = self.used(found), len(self.kind)
         tables = torch.stack([table for table, _ in kept]) if kept else self.bias.new_zeros(0, n, n)
         which = torch.tensor([which for _, which in kept], dtype=torch.long, device=self.kind.device).reshape(-1, 3)
         return Ways(tables, *which.T)
 
     @staticmethod
-    def largest(found: Sequence[tuple[Tensor, tuple[int, int, int]]], head: int) -> Float[Tensor, ""]:
+    def largest(found: Sequence[Table], head: int) -> Float[Tensor, ""]:
         """The largest entry of all tables of a head."""
         return torch.stack([table.abs().max() for table, which in found if which[0] == head]).max()
 
-    def sources(self) -> tuple[Float[Tensor, "source node d_model"], list[int]]:
+    def sources(self) -> tuple[Float[Tensor, "source node d_model"], list[Any]]:
         """All that has been written, and how it came: directly, and by each head so far."""
         if not self.carried:
             return self.writes[None], [0]
@@ -298,6 +333,59 @@ class _Tracing:
         """What is written before it is read."""
         wrote = torch.where(self.kind < 3, -1, self.layer)
         return read * (wrote[:, None] < self.read_layer())
+
+
+@dataclass(frozen=True)
+class Paths:
+    """A target told by whole paths: which heads, one behind the other, carried what is compared and moved."""
+
+    read: Float[Tensor, "node node"]
+    gram: Float[Tensor, "node node"]
+    bias: Float[Tensor, " node"]
+    tables: dict[tuple[str, int, Path, Path], Float[Tensor, "node node"]]
+    """By compared or moved, the head, and the heads on the paths of rows and columns, the last one first."""
+
+
+@torch.no_grad()
+def paths_of(target: Neutral) -> Paths | None:
+    """A target that has routes, told by whole paths; None where there are more than `MAX_PATHS` of them.
+
+    Routes say of a head's input which head it came from, and not by which this one had it: two programs whose third
+    head in a row differs in that alone have the same routes. Paths tell them apart.
+    """
+    tracing = _PathTracing(target)
+    try:
+        tracing.follow()
+    except _TooMany:
+        return None
+    named = (("compared", tracing.compared), ("moved", [(t, (w, s, ())) for t, (w, s, _) in tracing.taken_by_readers]))
+    tables = {(name, *which): table for name, found in named for table, which in tracing.used(found)}
+    return Paths(tracing.read, tracing.gram, tracing.bias, tables)
+
+
+class _TooMany(Exception):
+    """More paths than are followed."""
+
+
+class _PathTracing(_Tracing):
+    """Keeps what came by different paths apart."""
+
+    def __init__(self, target: Neutral):
+        super().__init__(target)
+        self.paths: list[Path] = []
+
+    def keep(self, way: int, ways: Sequence[Any], parts: Float[Tensor, "source node d_model"]) -> None:
+        """Keep every path on which anything comes."""
+        for path, part in zip(ways, parts, strict=True):
+            if bool((part != 0).any()):
+                self.carried.append(part)
+                self.paths.append((way, *path))
+        if len(self.paths) > MAX_PATHS:
+            raise _TooMany
+
+    def sources(self) -> tuple[Float[Tensor, "source node d_model"], list[Any]]:
+        """All that has been written, and the path on which it came."""
+        return torch.stack([self.writes, *self.carried]), [(), *self.paths]
 
 
 def cleared(x: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

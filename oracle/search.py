@@ -3,8 +3,8 @@
 A decoder writes a program from the weights of a compiled target, mostly right and often wrong in a constant. Whoever
 has a compiler need not leave it at that: a proposal can be compiled, and its weights be compared with the target's in
 what no gauge changes. Both are read by the same encoder; where all label, head and neuron tokens coincide and all
-tables of routes agree, the proposal is *certified*: up to symmetries its weights are the target's. The target is
-never run.
+tables agree, path by path through the heads (`routes.paths_of`), the proposal is *certified*: up to symmetries its
+weights are the target's. The target is never run.
 
     written once, and some times more at a temperature
     -> each compiled and read; distance = how far its tokens are from the target's
@@ -29,7 +29,7 @@ from torch import Tensor
 from oracle.batch import LabelIds, collate
 from oracle.decoder import CODEC, END, WeightDecoder
 from oracle.neutral import Neutral, fold
-from oracle.routes import Routes, Ways
+from oracle.routes import Routes, paths_of
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.text import parse_program
@@ -48,7 +48,7 @@ N_SPECIALS = 2
 """Tokens of a compiled target that its program does not know: BOS and PAD."""
 LONGEST = 140
 """Pieces of the longest proposal."""
-CLOSE = 0.02
+CLOSE = 0.002
 """Largest difference between entries of tables (as asinh of three times them) of targets that are one and the same."""
 
 
@@ -113,7 +113,7 @@ class _Search:
         if own is None or len(own.kind) != len(other.kind) or not same_names(compiled.labels, self.labels):
             return False
         order = matched(own, other, self.tokens[0], tokens)
-        return order is not None and same_routes(own, other, order)
+        return order is not None and same_weights(self.target, compiled.neutral, order)
 
     @property
     def nearest(self) -> str:
@@ -217,33 +217,28 @@ def matched(
     return torch.from_numpy(columns[np.argsort(rows)])
 
 
-def same_routes(own: Routes, other: Routes, order: Int[Tensor, " n"]) -> bool:
-    """Whether two targets have the same tables, if node i of the first is node order[i] of the second."""
+def same_weights(own: Neutral, other: Neutral, order: Int[Tensor, " n"]) -> bool:
+    """Whether two targets are one up to symmetries, if node i of the first is node order[i] of the second: all that is
+    read directly, and all that heads compare and move, path by path."""
+    one, two = paths_of(own), paths_of(other)
+    if one is None or two is None or own.routes is None or other.routes is None:
+        return False
 
     def near(a: Tensor, b: Tensor) -> bool:
         return bool(((torch.asinh(3 * a) - torch.asinh(3 * b)).abs() <= CLOSE).all())
 
-    if not near(own.bias, other.bias[order]):
+    if not near(one.bias, two.bias[order]):
         return False
-    for name in ("read", "gram"):
-        if not near(getattr(own, name), getattr(other, name)[order][:, order]):
-            return False
-    way_of = {int(node): way for way, node in enumerate(other.head_node.tolist()) if way}
-    ways = {way: way_of[int(order[node])] for way, node in enumerate(own.head_node.tolist()) if way}
-    ways |= {0: 0, -1: -1}
-    for name in ("compared", "moved"):
-        mine, its = _tables(getattr(own, name)), _tables(getattr(other, name))
-        renamed = {tuple(ways[w] for w in which): table for which, table in mine.items()}
-        nothing = torch.zeros_like(own.read)
-        for which in renamed.keys() | its.keys():
-            if not near(renamed.get(which, nothing), its.get(which, nothing)[order][:, order]):
-                return False
-    return True
-
-
-def _tables(ways: Ways) -> dict[tuple[int, ...], Float[Tensor, "node node"]]:
-    """Tables by head and ways."""
-    rows: Sequence[tuple[int, ...]] = list(
-        zip(ways.head.tolist(), ways.row.tolist(), ways.column.tolist(), strict=True)
+    if not all(near(getattr(one, name), getattr(two, name)[order][:, order]) for name in ("read", "gram")):
+        return False
+    way_of = {int(node): way for way, node in enumerate(other.routes.head_node.tolist()) if way}
+    ways = {way: way_of[int(order[node])] for way, node in enumerate(own.routes.head_node.tolist()) if way}
+    renamed = {
+        (name, ways[head], tuple(ways[w] for w in row), tuple(ways[w] for w in column)): table
+        for (name, head, row, column), table in one.tables.items()
+    }
+    nothing = torch.zeros_like(one.read)
+    return all(
+        near(renamed.get(which, nothing), two.tables.get(which, nothing)[order][:, order])
+        for which in renamed.keys() | two.tables.keys()
     )
-    return dict(zip(rows, ways.table, strict=True))
