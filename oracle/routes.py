@@ -21,6 +21,8 @@ ReLU neurons are taken at a unit of what they read (R1): the root of the squares
 the labels, or of all that reaches them where these are zero. A unit of everything would hide a token beside a steep
 neuron whose write is a hundred times as large.
 
+What routes do not say is by which way the second of three heads in a row had what it gives the third; `paths_of` does.
+
 Nothing here is learned. There are (1 + heads before it)^2 ways to a head; where these are many in all, what heads carry
 is followed without telling which of them carried it. Large targets are read by channels (encoder.py).
 """
