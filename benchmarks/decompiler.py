@@ -121,7 +121,7 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
         return [Target(c.target.config, change(c, seed + i), c.target.vocab) for i, c in enumerate(cases)]
 
     def line(name: str, texts: Sequence[Written]) -> list[Grade]:
-        """Print one row, and give its grades. A certificate is of the weights that were shown, whoever is asked about."""
+        """Print one row, and give its grades. A certificate is of the weights shown, whoever is asked about."""
         grades = graded(cases, texts)
         cells = [
             f"{clustered_mean([float(v) for v in values], ids, seed)}"
