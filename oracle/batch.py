@@ -16,6 +16,10 @@ EXTENSIONS = ("silu", "gated", "parallel", "rotary", "qk_norm")
 """Columns of `WeightBatch.extension`: what only other people's models have."""
 
 
+N_SPECIALS = 2
+"""Tokens of a zoo's target that its program does not know: BOS and PAD."""
+
+
 @dataclass(frozen=True)
 class LabelIds:
     """Names of a target's input tokens, positions and output tokens as token ids of the reader, 0 = padding."""

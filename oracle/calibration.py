@@ -27,7 +27,7 @@ FORMS = ("program", "yes or no", "words")
 SIGNS = ("one", "sum", "mean", "least")
 """Of an answer's log-probabilities, in nats; `one` is 1."""
 DRAFT = "draft"
-"""One sign more, where the reader was shown a draft: the log-probability of its text, in nats."""
+"""One sign more, where the reader was shown a draft: the log-probability of its text in nats, 0 of a certified one."""
 AGREEMENT = "agreement"
 """One sign more, where samples were drawn: the share of them that is the answer word for word."""
 FLOOR = -20.0
@@ -53,7 +53,7 @@ def signs_of(
     """What the confidence in an answer is taken from: zero but for the signs of its form."""
     values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
     signs = [1.0, max(FLOOR, values.sum()), values.mean(), values.min()]
-    signs += [] if draft is None else [max(FLOOR, draft.log_prob)]
+    signs += [] if draft is None else [0.0 if draft.certified else max(FLOOR, draft.log_prob)]
     signs += [] if agreement is None else [agreement]
     out = np.zeros((len(FORMS), len(signs)))
     out[FORMS.index(form_of(text))] = signs

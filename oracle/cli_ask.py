@@ -56,8 +56,12 @@ class AskConfig:
     """Ask for questions one after the other, a line each; also from a pipe."""
     json: bool = False
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains", "agreement",
-    "alternatives": [[answer, share], ...], "draft"}]}; with --explain each answer has "explanation" and "control",
-    [{"name", "layer", "kind", "rise"}, ...]. In a conversation an object a line."""
+    "alternatives": [[answer, share], ...], "draft", "certified", "tried": [what, result] or null}]}; with --explain
+    each answer has "explanation" and "control", [{"name", "layer", "kind", "rise"}, ...]. In a conversation an object a
+    line."""
+    search: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Compile N programs at most to find a draft that has the target's own weights; as many as the oracle was trained
+    for if not given, 0 for none."""
     oracle: Annotated[str | None, tyro.conf.arg(metavar="DIR|OWNER/NAME")] = None
     """Folder of the oracle, or its name on the hub, OWNER/NAME or OWNER/NAME@REVISION; the one that ships with the
     package if not given."""
@@ -131,7 +135,7 @@ def run_ask(config: AskConfig) -> None:
         target = load_target(config.target)
         from oracle.oracle import WeightOracle
 
-        oracle = WeightOracle.from_pretrained(config.oracle)
+        oracle = WeightOracle.from_pretrained(config.oracle).searching(config.search)
     try:
         opened = oracle.open(target)
     except TargetError as problem:
@@ -194,6 +198,8 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "agreement": answer.agreement,
         "alternatives": answer.alternatives,
         "draft": None if answer.draft is None else answer.draft.text,
+        "certified": answer.draft is not None and answer.draft.certified,
+        "tried": None if answer.trial is None else [answer.trial.text, answer.result],
         **{name: [asdict(part) for part in parts] for name, parts in rests.items()},
     }
 

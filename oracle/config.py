@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that an oracle reads in one piece."""
+MAX_SEARCH = 10_000
+"""Programs that are compiled for a target at most."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,22 @@ class TrainConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The weight encoder, where it is a new one."""
     drafts: tuple[str, ...] = ()
-    """Show the reader, beside the weight tokens, the program that a decoder writes: "house", or a folder. Of several,
-    the first is believed whose text it takes for more likely right than wrong, else the last."""
+    """Show the reader, beside the weight tokens, the program that a decoder writes: "house", "programs" (both ship with
+    the package), or a folder. Of several, the first is believed whose text it takes for more likely right than wrong,
+    else the last. The reader learns to try the draft: what it makes of an input, which input leads to an answer, what
+    stands where."""
+    search: int = 100
+    """With drafts: programs that the oracle compiles at most for a target that a RASP program may have been compiled
+    to, when it is asked (`ask --search` and `eval --search` say otherwise). In training nothing is searched for."""
+    found: float = 0.5
+    """With drafts: share of compiled targets that training shows with their program as the draft, as where the search
+    finds it."""
     in_part: float = 0.1
     """With drafts: share of targets whose draft is left out, and share whose weight tokens are. This trains the
     controls that show the one without the other."""
-    frozen: float = 0.3
-    """Share of the budget in which the adapter alone learns; the encoder as well after that. 0 with a new encoder."""
+    frozen: float | None = None
+    """Share of the budget in which the adapter alone learns; the encoder as well after that. If not given 0.3, and 0
+    with a new encoder or an oracle that goes on."""
     inject: Literal["embed", "layer1"] = "embed"
     """Where weight tokens enter the reader: in place of embeddings, or added at the states' own norm behind its first
     layer, as activation oracles do."""
@@ -233,6 +244,8 @@ class EvalConfig:
     """All of them, or only another target's weights and the question alone."""
     pairs: tuple[int, ...] = (0, 4, 16, 64, 256)
     """Input-output pairs that the black boxes are given in place of weights."""
+    search: int | None = None
+    """Programs that an oracle with drafts compiles at most for a target; as many as it was trained for if not given."""
     decoder: Path | None = None
     """Folder of the decoder without a language model; the one that ships with the package if not given."""
     references: Path | None = None

@@ -105,6 +105,10 @@ class TextCodec:
         """Ids of the beginning of a label's name, in which nothing needs GLUE; four of them make its code."""
         return [id for id in self.encode(name[:MAX_NAME_CHARACTERS]) if id != GLUE]
 
+    def name_of(self, ids: Sequence[int]) -> str:
+        """A label's name out of its ids."""
+        return "".join(self.pieces[id] for id in ids if id)
+
     def label_ids(self, tokens: Sequence[str], n_ctx: int, outputs: Sequence[str]) -> LabelIds:
         """Ids of a target's label names, as `Reader.label_ids` gives them for a language model."""
         positions = ["BOS", *map(str, range(1, n_ctx))]

@@ -1,7 +1,10 @@
 """Who writes the drafts of programs that a reader is shown: one small decoder, or several, each asked in turn.
 
-A decoder that has learned one kind of program well writes another badly, and says so: its text is then improbable. So
-the first one whose text it takes for more likely right than wrong is believed, else the last.
+A decoder that has learned one kind of program well writes another badly, and often says so: its text is then
+improbable. So the first one whose text it takes for more likely right than wrong is believed, else the last. Targets
+that a RASP program may have been compiled to, as far as their shape says, begin with a decoder that reads routes, if
+there is one; others are read by the others. With a `search`, programs near what it writes are compiled and compared
+with such targets (search.py), and the nearest one is believed unless it is far.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ from oracle.decoder import CODEC, Written
 from oracle.decompiler import MAX_PARAMETERS, Decompiler
 from oracle.neutral import Neutral
 from oracle.routes import NOT_READ, is_plain
+from oracle.search import FAR, LONGEST, can_be_searched, searched
+from oracle.trials import Draft, draft_of
 from tracr_tasks.errors import InputError, OracleError
 from zoo.target import Target
 
 FOLDER = "drafter"
 """Of an oracle's folder: where its decoders are."""
-LONGEST = 140
-"""Pieces of the longest draft."""
 LIKELY = math.log(0.5)
 """Log-probability of a text (nats) from which on its writer is believed."""
 MOST = 8
@@ -31,37 +34,59 @@ MOST = 8
 
 
 class Drafter:
-    """Small decoders, in the order in which they are asked."""
+    """Small decoders, in the order in which they are asked; `search` is how many programs are compiled for a target
+    that may be a compiled one."""
 
-    def __init__(self, writers: Sequence[Decompiler]):
+    def __init__(self, writers: Sequence[Decompiler], search: int = 0):
         if not 1 <= len(writers) <= MOST:
             raise OracleError(f"{len(writers)} decoders for drafts, expected 1 to {MOST}")
-        self.writers = tuple(writers)
+        self.writers, self.search = tuple(writers), search
 
     @classmethod
-    def from_pretrained(cls, folders: Sequence[Path | None]) -> Drafter:
+    def from_pretrained(cls, folders: Sequence[Path | None], search: int = 0) -> Drafter:
         """The decoders of some folders; None is the one that ships with the package.
 
         Raises:
             OracleError: none, or a missing or damaged folder.
         """
-        return cls([Decompiler.from_pretrained(folder) for folder in folders])
+        return cls([Decompiler.from_pretrained(folder) for folder in folders], search)
 
-    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds]) -> list[Written]:
-        """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`.
+    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds], search: int | None = None) -> list[Draft]:
+        """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`; `search` in place
+        of the drafter's own if it is given.
 
         Raises:
             InputError: a target that none of the decoders can read.
         """
+        budget = self.search if search is None else search
+        turns = [self._in_turn(target, names) for target, names in zip(targets, pieces, strict=True)]
         found, left = dict[int, Written](), list(range(len(targets)))
         for writer in self.writers:
-            if able := [i for i in left if writer.reads(targets[i])]:
+            able = [i for i in left if writer in turns[i]]
+            for i in list(able) if budget and writer.by_routes else ():
+                if can_be_searched(targets[i], pieces[i]):
+                    near = searched(writer.decoder, targets[i], pieces[i], budget)
+                    if near.distance < FAR:
+                        found[i] = Written(near.text, near.log_prob, near.certified)
+                        left.remove(i)
+                        able.remove(i)
+            if able:
                 batch = collate([targets[i] for i in able], [pieces[i] for i in able]).to(writer.decoder.table.device)
                 found |= zip(able, writer.decoder.write(batch, LONGEST), strict=True)
-                left = [i for i in left if i not in found or found[i].log_prob < LIKELY]
+                left = [i for i in left if i not in able or found[i].log_prob < LIKELY]
         if missing := [i for i in range(len(targets)) if i not in found]:
             raise InputError(f"target {missing[0] + 1}: {NOT_READ}")
-        return [found[i] for i in range(len(targets))]
+        return [draft_of(found[i], targets[i], pieces[i]) for i in range(len(targets))]
+
+    def _in_turn(self, target: Neutral, pieces: LabelIds) -> list[Decompiler]:
+        """Who is asked about a target."""
+        able = [writer for writer in self.writers if writer.reads(target)]
+        by_routes = [writer for writer in able if writer.by_routes]
+        if not by_routes or len(by_routes) == len(able):
+            return able
+        if can_be_searched(target, pieces):
+            return able[able.index(by_routes[0]) :]
+        return [writer for writer in able if not writer.by_routes]
 
     def to(self, device: torch.device | str) -> None:
         """Move all decoders to a device."""

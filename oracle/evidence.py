@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from oracle.decoder import Written
+from oracle.trials import Draft
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Evidence:
 
     tokens: Float[Tensor, "n d_llm"]
     """Weight tokens; rows of zeros are padding."""
-    draft: Written | None = None
+    draft: Draft | None = None
     """What the small decoder writes from the same weights; None: no draft is shown."""
 
     def without_draft(self) -> Evidence:

@@ -14,12 +14,14 @@ gauge; the control is drawn in the basis that the target is stored in.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from oracle.altered import KINDS, Kind, lacking, with_stranger
 from oracle.decoder import CODEC
@@ -27,6 +29,8 @@ from oracle.drafter import can_be_drafted
 from oracle.evidence import Evidence
 from oracle.neutral import Neutral, fold, positions_of
 from oracle.places import Place
+from oracle.reader import Prefix, Reader
+from oracle.trials import Trial, result_of, told
 from zoo.target import Target
 
 if TYPE_CHECKING:
@@ -100,9 +104,10 @@ class Dissection:
         self._taken = self._look(whole, _taken(whole))
         self._added = self._look(whole, _added(whole, random.Random(seed)))
 
-    def explain(self, question: str, answer: str) -> Explanation:
-        """What an answer to a question rests on."""
-        taken, added = (self._risen(each, question, answer) for each in (self._taken, self._added))
+    def explain(self, question: str, answer: str, trial: Trial | None = None) -> Explanation:
+        """What an answer to a question rests on, before which the reader has tried something or has not: it is tried
+        with the draft of each."""
+        taken, added = (self._risen(each, question, answer, trial) for each in (self._taken, self._added))
         return Explanation(question, answer, taken, added)
 
     @torch.no_grad()
@@ -119,20 +124,34 @@ class Dissection:
             read = [whole, *targets]
             evidence = [Evidence(tokens) for tokens in oracle.read(read, [labels] * len(read))]
             if oracle.drafter is not None and pieces is not None:
-                drafts = oracle.drafter.write(read, [pieces] * len(read))
+                drafts = oracle.drafter.write(read, [pieces] * len(read), search=0)
                 evidence = [replace(each, draft=draft) for each, draft in zip(evidence, drafts, strict=True)]
             found.append((parts, tuple(evidence)))
         return found
 
     @torch.no_grad()
-    def _risen(self, read: list[Read], question: str, answer: str) -> tuple[Part, ...]:
+    def _risen(self, read: list[Read], question: str, answer: str, trial: Trial | None) -> tuple[Part, ...]:
         """Parts with the rise of the loss (nats) on the whole answer, the largest first."""
         reader, found = self.oracle.reader, list[Part]()
         for parts, evidence in read:
-            texts = reader.texts([reader.prompt(question)] * len(evidence), [answer] * len(evidence))
-            whole, *others = reader.answer_loss(texts, self.oracle.prefix(evidence)).double().sum(1).tolist()
+            prompts, prefix = [reader.prompt(question)] * len(evidence), self.oracle.prefix(evidence)
+            losses = torch.zeros(len(evidence), dtype=torch.double)
+            if trial is not None:
+                losses += _losses(reader, prompts, trial.text, prefix)
+                results = [result_of(trial, each.draft) for each in evidence]
+                prompts = [
+                    prompt + told(trial, result, reader.special)
+                    for prompt, result in zip(prompts, results, strict=True)
+                ]
+            whole, *others = (losses + _losses(reader, prompts, answer, prefix)).tolist()
             found += [replace(part, rise=loss - whole) for part, loss in zip(parts, others, strict=True)]
         return tuple(sorted(found, key=lambda part: -part.rise))
+
+
+def _losses(reader: Reader, prompts: Sequence[str], answer: str, prefix: Prefix) -> Float[Tensor, " target"]:
+    """The loss (nats) on one answer to each prompt, behind its row of a prefix."""
+    texts = reader.texts(prompts, [answer] * len(prompts))
+    return reader.answer_loss(texts, prefix).double().sum(1).cpu()
 
 
 def _taken(whole: Neutral) -> Iterator[tuple[Part, Neutral]]:

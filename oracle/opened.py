@@ -50,15 +50,18 @@ class OpenTarget:
         rows, drafts = self.prefix.rows([0] * len(asked)), [self.evidence.draft] * len(asked)
         answers = self.oracle.answer(list(map(self.names.inward, asked)), rows, samples, seed, drafts=drafts)
         if explain:
-            found = [self.dissection.explain(answer.question, answer.text) for answer in answers]
+            found = [self.dissection.explain(answer.question, answer.text, answer.trial) for answer in answers]
             answers = [replace(a, explanation=each) for a, each in zip(answers, found, strict=True)]
         return [self._outward(answer, question) for answer, question in zip(answers, asked, strict=True)]
 
     def explain(self, question: str, answer: str | None = None) -> Explanation:
         """As `oracle.explain.explain`; the first call reads the target once for each of its parts."""
-        said = self.ask(question)[0].text if answer is None else answer
-        found = self.dissection.explain(self.names.inward(question), self.names.inward(said))
-        return replace(found, question=question, answer=said)
+        if answer is None:
+            found = self.ask(question, explain=True)[0].explanation
+            assert found is not None
+            return found
+        found = self.dissection.explain(self.names.inward(question), self.names.inward(answer))
+        return replace(found, question=question, answer=answer)
 
     @cached_property
     def dissection(self) -> Dissection:
@@ -67,12 +70,14 @@ class OpenTarget:
 
     def _outward(self, answer: Answer, question: str) -> Answer:
         """An answer in the target's own names."""
-        name, draft, rests = self.names.outward, answer.draft, answer.explanation
+        name, draft, rests, trial = self.names.outward, answer.draft, answer.explanation, answer.trial
         return replace(
             answer,
             question=question,
             text=name(answer.text),
             samples=tuple(map(name, answer.samples)),
             draft=None if draft is None else replace(draft, text=name(draft.text)),
+            trial=None if trial is None else replace(trial, about=name(trial.about)),
+            result=name(answer.result),
             explanation=None if rests is None else replace(rests, question=question, answer=name(rests.answer)),
         )

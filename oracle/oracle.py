@@ -28,8 +28,8 @@ from oracle.batch import LabelIds, collate
 from oracle.calibration import SURE, Calibrator
 from oracle.checked import built, checked_facts, checked_sizes
 from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
-from oracle.config import EncoderConfig
-from oracle.decoder import CODEC, Written
+from oracle.config import MAX_SEARCH, EncoderConfig
+from oracle.decoder import CODEC
 from oracle.decompiler import Decompiler
 from oracle.drafter import FOLDER, Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
@@ -43,6 +43,7 @@ from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Inject, Prefix, Reader
 from oracle.subjects import Example
 from oracle.transplant import transplanted
+from oracle.trials import Draft, Trial, requested, result_of, told
 from tracr_tasks.errors import InputError, OracleError, TargetError
 from zoo.files import read_json, shown, write_atomic
 from zoo.target import Target
@@ -62,12 +63,16 @@ class Answer:
     """Probability that it is right, from 0 to 1; of an oracle that was not calibrated, that the reader gives to these
     very words."""
     log_probs: tuple[float, ...]
-    """Of its tokens, the end token included, in nats."""
+    """Of its tokens, the end token included, in nats; of those that say what is to be tried too."""
     samples: tuple[str, ...] = ()
     """Answers drawn from the reader's own distribution, if any were asked for."""
-    draft: Written | None = None
+    draft: Draft | None = None
     """The program that the reader was shown beside the weight tokens, if it was: written by a small decoder from the
     same weights."""
+    trial: Trial | None = None
+    """What the reader tried with the draft before it answered, if it did."""
+    result: str = ""
+    """What came out of that."""
     explanation: Explanation | None = None
     """Which layers, heads and neurons it rests on, if that was asked for."""
 
@@ -112,6 +117,11 @@ class WeightOracle:
         return tuple(self.facts.get("families", FIRST_FAMILIES))
 
     @property
+    def tries(self) -> bool:
+        """Whether its reader has learned to try what the draft does (see `oracle.trials`)."""
+        return self.drafter is not None and bool(self.facts.get("tries", False))
+
+    @property
     def reads_words(self) -> bool:
         """Whether it has learned from targets whose labels are words; if not, those of a target that is opened stay
         unread (see `oracle.stand_ins`)."""
@@ -129,6 +139,18 @@ class WeightOracle:
                 repository that the hub does not give.
         """
         return _load(ASSETS / "oracle" if path is None else oracle_folder(path), trainable)
+
+    def searching(self, search: int | None) -> WeightOracle:
+        """Compile at most so many programs for a draft from now on (None: as many as before); returns itself.
+
+        Raises:
+            InputError: less than none, or more than `MAX_SEARCH`.
+        """
+        if search is not None and not 0 <= search <= MAX_SEARCH:
+            raise InputError(f"--search {search}: expected 0 to {MAX_SEARCH} programs")
+        if search is not None and self.drafter is not None:
+            self.drafter.search = search
+        return self
 
     def to(self, device: torch.device | str) -> WeightOracle:
         """Move encoder and reader to a device; returns itself."""
@@ -175,19 +197,20 @@ class WeightOracle:
         return tokens
 
     @torch.no_grad()
-    def drafts(self, examples: Sequence[Example]) -> list[Written | None]:
-        """What the drafter writes about each target; None without one, and of a target that it cannot read."""
-        found = list[Written | None]([None] * len(examples))
+    def drafts(self, examples: Sequence[Example], search: int | None = None) -> list[Draft | None]:
+        """What the drafter writes about each target; None without one, and of a target that it cannot read. Programs
+        are searched for as it does, or at most so many as `search` says."""
+        found = list[Draft | None]([None] * len(examples))
         read = [(i, e.neutral, e.pieces) for i, e in enumerate(examples) if e.pieces is not None]
         if self.drafter is not None and read:
             places, targets, pieces = zip(*read, strict=True)
-            for i, written in zip(places, self.drafter.write(targets, pieces), strict=True):
+            for i, written in zip(places, self.drafter.write(targets, pieces, search), strict=True):
                 found[i] = written
         return found
 
-    def look(self, examples: Sequence[Example]) -> list[Evidence]:
-        """All that the reader is shown of targets."""
-        pairs = zip(self.encode(examples), self.drafts(examples), strict=True)
+    def look(self, examples: Sequence[Example], search: int | None = None) -> list[Evidence]:
+        """All that the reader is shown of targets; `search` as for `drafts`."""
+        pairs = zip(self.encode(examples), self.drafts(examples, search), strict=True)
         return [Evidence(tokens, draft) for tokens, draft in pairs]
 
     def look_at(self, target: Target) -> Evidence:
@@ -240,20 +263,63 @@ class WeightOracle:
         samples: int = 0,
         seed: int = 0,
         contexts: Sequence[str] | None = None,
-        drafts: Sequence[Written | None] | None = None,
+        drafts: Sequence[Draft | None] | None = None,
     ) -> list[Answer]:
         """Answers to questions, each behind its row of weights, and behind a context in words if one is given; with
         neither, from the question only. `drafts` are those that the prefix was made with."""
         before = [""] * len(questions) if contexts is None else contexts
         prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
-        said = self.reader.generate(prompts, prefix)
-        if not all(math.isfinite(each) for log_probs in said.log_probs for each in log_probs):
-            raise OracleError("the oracle's probabilities are not finite, expected an adapter that fits its base")
-        drawn = self.reader.sample(prompts, prefix, samples, seed) if samples else [()] * len(prompts)
         shown = drafts or [None] * len(prompts)
-        rows = zip(questions, said.texts, said.log_probs, drawn, shown, strict=True)
-        answers = [Answer(q, text, 0.0, log_probs, others, draft) for q, text, log_probs, others, draft in rows]
+        answers = [
+            Answer(question, text, 0.0, log_probs, (), draft, trial, result)
+            for question, draft, (text, log_probs, trial, result) in zip(
+                questions, shown, self._said(prompts, prefix, shown), strict=True
+            )
+        ]
+        if not all(math.isfinite(each) for answer in answers for each in answer.log_probs):
+            raise OracleError("the oracle's probabilities are not finite, expected an adapter that fits its base")
+        if samples:
+            drawn = self._drawn(prompts, prefix, shown, samples, seed)
+            answers = [replace(answer, samples=others) for answer, others in zip(answers, drawn, strict=True)]
         return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
+
+    def _said(
+        self, prompts: Sequence[str], prefix: Prefix | None, drafts: Sequence[Draft | None]
+    ) -> list[tuple[str, tuple[float, ...], Trial | None, str]]:
+        """What the reader says to each prompt, with log-probabilities, and what it tried before that."""
+        said = self.reader.generate(prompts, prefix)
+        found: list[tuple[str, tuple[float, ...], Trial | None, str]]
+        found = [(text, log_probs, None, "") for text, log_probs in zip(said.texts, said.log_probs, strict=True)]
+        if tried := self._tried(enumerate(said.texts), drafts):
+            behind = [prompts[i] + told(trial, result, self.reader.special) for i, trial, result in tried]
+            then = self.reader.generate(behind, None if prefix is None else prefix.rows([i for i, *_ in tried]))
+            for (i, trial, result), text, log_probs in zip(tried, then.texts, then.log_probs, strict=True):
+                found[i] = text, (*said.log_probs[i], *log_probs), trial, result
+        return found
+
+    def _drawn(
+        self, prompts: Sequence[str], prefix: Prefix | None, drafts: Sequence[Draft | None], n: int, seed: int
+    ) -> list[tuple[str, ...]]:
+        """`n` answers to each prompt from the reader's own distribution, each with a trial of its own."""
+        drawn = [list(texts) for texts in self.reader.sample(prompts, prefix, n, seed)]
+        flat = [(i, text) for i, texts in enumerate(drawn) for text in texts]
+        if tried := self._tried(enumerate(text for _, text in flat), [drafts[i] for i, _ in flat]):
+            owners = [flat[place][0] for place, *_ in tried]
+            behind = [
+                prompts[i] + told(trial, result, self.reader.special)
+                for i, (_, trial, result) in zip(owners, tried, strict=True)
+            ]
+            then = self.reader.sample(behind, None if prefix is None else prefix.rows(owners), 1, seed + 1)
+            for (place, *_), i, (text,) in zip(tried, owners, then, strict=True):
+                drawn[i][place % n] = text
+        return [tuple(texts) for texts in drawn]
+
+    def _tried(self, said: Iterable[tuple[int, str]], drafts: Sequence[Draft | None]) -> list[tuple[int, Trial, str]]:
+        """What is to be tried, by its place, and what comes out of it."""
+        if not self.tries:
+            return []
+        wanted = [(i, trial) for i, text in said if (trial := requested(text)) is not None]
+        return [(i, trial, result_of(trial, drafts[i])) for i, trial in wanted]
 
     def confidence(self, answer: Answer) -> float:
         """How far an answer is to be trusted."""
@@ -341,10 +407,11 @@ def oracle_on_decoder(
     seed: int,
     inject: Inject = "embed",
     drafters: Sequence[Path | None] = (),
+    search: int = 0,
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
     adapter is fresh. `names` are labels of targets that it has learned with. The reader is shown drafts by the decoders
-    in the folders of `drafters`, if there are any.
+    in the folders of `drafters`, if there are any, and may try them; up to `search` programs are compiled for a draft.
 
     Raises:
         OracleError: a missing or damaged folder.
@@ -352,8 +419,8 @@ def oracle_on_decoder(
     """
     reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
     encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
-    facts |= {"encoder": asdict(encoder.config), "drafts": bool(drafters)}
-    drafter = Drafter.from_pretrained(drafters) if drafters else None
+    facts |= {"encoder": asdict(encoder.config), "drafts": bool(drafters), "tries": bool(drafters), "search": search}
+    drafter = Drafter.from_pretrained(drafters, search) if drafters else None
     return WeightOracle(encoder, reader, facts, drafter=drafter)
 
 
@@ -437,7 +504,9 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
     reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
     encoder = _load_encoder(path / ENCODER_FILE, facts)
-    drafter = Drafter.from_pretrained(folders_in(path / DRAFTER)) if facts.get("drafts") else None
+    drafter = (
+        Drafter.from_pretrained(folders_in(path / DRAFTER), facts.get("search", 0)) if facts.get("drafts") else None
+    )
     return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path), drafter)
 
 

@@ -11,13 +11,10 @@ from collections.abc import Sequence
 from functools import cache
 
 from oracle.bases import ASSETS
-from oracle.batch import collate
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler, check_size, finite
-from oracle.drafter import LONGEST
+from oracle.drafter import Drafter
 from oracle.neutral import fold
-from oracle.search import FAR, can_be_searched, searched
-from tracr_tasks.nested import OUT
 from zoo.target import Target
 
 FLOWCHARTS, PROGRAMS = ASSETS / "decoder", ASSETS / "programs"
@@ -45,18 +42,12 @@ def decompile(
     """
     for target in targets:
         check_size(target)
-    return finite([_written(target, search, decoders or shipped()) for target in targets])
+    drafter = Drafter(decoders or shipped(), search)
+    return finite([_written(target, drafter) for target in targets])
 
 
-def _written(target: Target, search: int, decoders: Sequence[Decompiler]) -> Written:
+def _written(target: Target, drafter: Drafter) -> Written:
     """The program of one target."""
-    neutral = fold(target.config, target.weights)
     labels = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-    is_searched = can_be_searched(neutral, labels)
-    writer = next((each for each in decoders if each.by_routes == is_searched), decoders[0])
-    written = writer.decoder.write(collate([neutral], [labels]), LONGEST)[0]
-    is_rasp = written.text.rpartition("\n")[2].startswith(OUT)
-    if not (search and is_searched and is_rasp and writer.by_routes):
-        return written
-    best = searched(writer.decoder, neutral, labels, search)
-    return Written(best.text, best.log_prob, best.certified) if best.distance < FAR else written
+    (draft,) = drafter.write([fold(target.config, target.weights)], [labels])
+    return Written(draft.text, draft.log_prob, draft.certified)

@@ -17,7 +17,7 @@ own: nothing is certified, and what the decoder wrote first stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from oracle.batch import LabelIds, collate
+from oracle.batch import N_SPECIALS, LabelIds, collate
 from oracle.decoder import CODEC, END, WeightDecoder
 from oracle.neutral import Neutral, fold
 from oracle.routes import Routes, paths_of
@@ -44,8 +44,6 @@ TEMPERATURE = 0.8
 DOUBTS, ANEW = 40, 8
 """Changes of the nearest proposal that are tried in a round, those that the decoder finds likeliest first; and those of
 them after which the rest is written anew."""
-N_SPECIALS = 2
-"""Tokens of a compiled target that its program does not know: BOS and PAD."""
 LONGEST = 140
 """Pieces of the longest proposal."""
 CLOSE = 0.002
@@ -124,7 +122,7 @@ class _Search:
 def can_be_searched(target: Neutral, labels: LabelIds) -> bool:
     """Whether a target may be what a program compiles to: small, without norms, answering at every position, with BOS
     and PAD among its tokens."""
-    specials = [_name(ids) for ids in labels.tokens[:N_SPECIALS].tolist()]
+    specials = [CODEC.name_of(ids) for ids in labels.tokens[:N_SPECIALS].tolist()]
     plain = target.routes is not None and target.norm == 0 and not target.gelu and not target.first
     return plain and specials == ["BOS", "PAD"]
 
@@ -177,7 +175,7 @@ class Proposal:
 def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
     """What a text compiles to, for the tokens, length and direction of a target; None if it does not, or to what is too
     large."""
-    vocab = tuple(named_value(_name(ids)) for ids in labels.tokens[N_SPECIALS:].tolist())
+    vocab = tuple(named_value(CODEC.name_of(ids)) for ids in labels.tokens[N_SPECIALS:].tolist())
     try:
         target = target_of(compile_program(parse_program(text, vocab, len(like.W_pos) - 1, like.causal)))
     except WeightOracleError:
@@ -192,11 +190,6 @@ def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
 def same_names(one: LabelIds, other: LabelIds) -> bool:
     """Whether the labels of two targets are called alike."""
     return all(torch.equal(getattr(one, kind), getattr(other, kind)) for kind in ("tokens", "positions", "outputs"))
-
-
-def _name(ids: Sequence[int]) -> str:
-    """A label's name out of its pieces."""
-    return "".join(CODEC.pieces[id] for id in ids if id)
 
 
 def distance(one: Float[Tensor, "n d"], other: Float[Tensor, "m d"]) -> float:

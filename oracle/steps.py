@@ -16,8 +16,8 @@ from oracle.config import TrainConfig
 from oracle.loading import batches_of
 from oracle.oracle import WeightOracle
 from oracle.questions import Question, draw
-from oracle.reader import TextBatch
 from oracle.subjects import Example, relabel
+from oracle.trials import Draft, said_about
 
 
 class Seen(NamedTuple):
@@ -25,9 +25,20 @@ class Seen(NamedTuple):
 
     tokens: bool
     draft: bool
+    found: bool = False
+    """Of a compiled target: the draft is its program, as a search that certifies it would give."""
 
 
 ALL, NOTHING = Seen(True, True), Seen(False, False)
+
+
+class Said(NamedTuple):
+    """Something that the reader is to say about a question."""
+
+    question: int
+    """Its place in the step."""
+    prompt: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -40,16 +51,24 @@ class Step:
     seen: tuple[Seen, ...]
     """What is shown of each target."""
 
-    def texts(self, oracle: WeightOracle, chosen: Sequence[int]) -> TextBatch:
-        """Prompts and answers of some of the questions as a batch of token ids."""
-        asked = [self.questions[i] for i in chosen]
-        return oracle.reader.texts([oracle.reader.prompt(q.text) for q in asked], [q.truth for q in asked])
+    def said(self, oracle: WeightOracle, drafts: Sequence[Draft | None]) -> list[Said]:
+        """All that the reader is to say, the shown draft of each target being given: the answers, and before them what
+        it is to try, if it has learned that."""
+        found = list[Said]()
+        for i, (owner, question) in enumerate(zip(self.owner, self.questions, strict=True)):
+            prompt = oracle.reader.prompt(question.text)
+            lessons = [("", question.truth)]
+            if oracle.tries:
+                lessons = said_about(question, self.examples[owner].subject, drafts[owner], oracle.reader.special)
+            found += [Said(i, prompt + behind, answer) for behind, answer in lessons]
+        return found
 
-    def by_length(self) -> list[list[int]]:
-        """Places of the shorter half of the questions, and of the longer one: so little is padding."""
-        order = sorted(range(len(self.questions)), key=lambda i: len(self.questions[i].text + self.questions[i].truth))
-        half = len(order) // 2
-        return [part for part in (order[:half], order[half:]) if part]
+
+def halves(said: Sequence[Said]) -> list[list[Said]]:
+    """The shorter half of what is said, and the longer one: so little is padding."""
+    order = sorted(said, key=lambda each: len(each.prompt + each.answer))
+    half = len(order) // 2
+    return [part for part in (order[:half], order[half:]) if part]
 
 
 def training_steps(
@@ -80,7 +99,11 @@ def seen_of(config: TrainConfig, drafted: bool, rng: random.Random) -> Seen:
     if rng.random() < config.no_weights:
         return NOTHING
     part = rng.random() if drafted else 1.0
-    return Seen(tokens=part >= config.in_part, draft=not config.in_part <= part < 2 * config.in_part)
+    return Seen(
+        tokens=part >= config.in_part,
+        draft=not config.in_part <= part < 2 * config.in_part,
+        found=drafted and rng.random() < config.found,
+    )
 
 
 def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
@@ -91,12 +114,35 @@ def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = N
     tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
     order = range(len(step.examples)) if swap is None else swap
     shown = torch.tensor([seen.tokens for seen in step.seen], device=tokens.device)
-    written = ["" if draft is None else draft.text for draft in oracle.drafts(step.examples)]
-    drafts = [written[i] if seen.draft else "" for i, seen in zip(order, step.seen, strict=True)]
-    prefix = oracle.reader.read(tokens[list(order)] * shown[:, None, None], drafts)
-    losses, any_seen = torch.zeros(len(step.questions), device=tokens.device), [any(seen) for seen in step.seen]
-    for chosen in step.by_length():
-        texts, owner = step.texts(oracle, chosen), [step.owner[i] for i in chosen]
+    written = drafts_shown(oracle, step)
+    drafts = [written[i] if seen.draft else None for i, seen in zip(order, step.seen, strict=True)]
+    prefix = oracle.reader.read(
+        tokens[list(order)] * shown[:, None, None], ["" if d is None else d.text for d in drafts]
+    )
+    any_seen = [seen.tokens or seen.draft for seen in step.seen]
+    losses, counts = (torch.zeros(len(step.questions), device=tokens.device) for _ in range(2))
+    for part in halves(step.said(oracle, drafts)):
+        texts = oracle.reader.texts([each.prompt for each in part], [each.answer for each in part])
+        owner = [step.owner[each.question] for each in part]
         loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [any_seen[i] for i in owner])).float()
-        losses[chosen] = loss.sum(1) / (texts.labels >= 0).sum(1)
-    return losses
+        of = torch.tensor([each.question for each in part], device=tokens.device)
+        losses = losses.index_add(0, of, loss.sum(1))
+        counts = counts.index_add(0, of, (texts.labels >= 0).sum(1).float())
+    return losses / counts
+
+
+def drafts_shown(oracle: WeightOracle, step: Step) -> list[Draft | None]:
+    """The draft of each target of a step, nothing being searched for: of those that are `found` the program itself."""
+    subjects, are_found = [e.subject for e in step.examples], [False] * len(step.examples)
+    if oracle.drafter is not None:
+        compiled = [
+            e.pieces is not None and (s.kind, s.regime) == ("rasp", "compiled")
+            for e, s in zip(step.examples, subjects, strict=True)
+        ]
+        are_found = [is_compiled and seen.found for is_compiled, seen in zip(compiled, step.seen, strict=True)]
+    left = [e for e, is_found in zip(step.examples, are_found, strict=True) if not is_found]
+    written = iter(oracle.drafts(left, search=0))
+    return [
+        Draft(subject.text, 0.0, True, subject.program) if is_found else next(written)
+        for subject, is_found in zip(subjects, are_found, strict=True)
+    ]

@@ -29,11 +29,13 @@ from torch import Tensor, nn
 from oracle import checkpoint
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
+from oracle.drafter import Drafter
 from oracle.loading import Examples, examples_of, load_examples
 from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
+from oracle.programs import PROGRAMS
 from oracle.questions import ask, families_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.stand_ins import are_plain
@@ -48,6 +50,8 @@ NAMED = 500
 """Targets whose labels' names the encoder of a decoder is fitted to."""
 ENOUGH = 400
 """Targets that are looked at to learn which questions there are."""
+FROZEN = 0.3
+"""Share of a training in which the encoder of a trained decoder stays as it is."""
 N_WATCHED = 64
 """Val targets that are watched while training."""
 FREE = ("out", "eval_every", "patience", "threads")
@@ -126,23 +130,37 @@ def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
     """The oracle that training starts from.
 
     Raises:
-        InputError: drafts for an oracle that has been begun.
+        InputError: drafts for an oracle that has been begun without.
     """
-    if config.start is not None and config.drafts:
-        raise InputError("--drafts belongs to a new oracle; one that goes on (--start) keeps those that it has")
+    drafters = [folder_of(name) for name in config.drafts]
     if config.start is not None:
-        return WeightOracle.from_pretrained(config.start, trainable=True)
+        return gone_on(WeightOracle.from_pretrained(config.start, trainable=True), drafters, config.search)
     if config.decoder == "none":
         return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed, config.inject)
     folder = folder_of(config.decoder)
     names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
-    sizes, drafters = (config.lora_rank, config.lora_alpha), [folder_of(name) for name in config.drafts]
-    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, drafters)
+    sizes = config.lora_rank, config.lora_alpha
+    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, drafters, config.search)
+
+
+def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], search: int) -> WeightOracle:
+    """An oracle that has been begun, with other decoders for its drafts if some are named.
+
+    Raises:
+        InputError: it has learned without drafts.
+    """
+    if drafters and oracle.drafter is None:
+        raise InputError("--drafts: the oracle that goes on (--start) has learned without drafts; begin a new one")
+    if drafters:
+        oracle.drafter = Drafter.from_pretrained(drafters, search)
+    if oracle.drafter is not None:
+        oracle.facts |= {"tries": True, "search": search}
+    return oracle
 
 
 def folder_of(decoder: str) -> Path | None:
-    """The folder of a decoder; None for the one that ships with the package."""
-    return None if decoder == "house" else Path(decoder)
+    """The folder of a decoder; None for the one of flowcharts that ships with the package."""
+    return {"house": None, "programs": PROGRAMS}.get(decoder, Path(decoder))
 
 
 def label_names(targets: Iterable[Target]) -> set[str]:
@@ -220,8 +238,11 @@ def new_optimizers(oracle: WeightOracle, config: TrainConfig) -> tuple[Optimizer
 
 
 def frozen_share(config: TrainConfig) -> float:
-    """Share of the budget in which the encoder stays as it is: none where it has learned nothing yet, or was begun."""
-    return config.frozen if config.decoder != "none" and config.start is None else 0.0
+    """Share of the budget in which the encoder stays as it is: if nothing is said, none where it has learned nothing
+    yet, or was begun."""
+    if config.frozen is not None:
+        return config.frozen
+    return FROZEN if config.decoder != "none" and config.start is None else 0.0
 
 
 def average(accelerator: Accelerator, value: float) -> float:
@@ -260,7 +281,7 @@ def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[
         swap = [(i + 1) % len(group) for i in range(len(group))]
         losses = [step_losses(oracle, step), step_losses(oracle, step, swap), step_losses(oracle, blind)]
         found |= {f"{kind}/{name}": float(x.mean()) for name, x in zip(("own", "swapped", "none"), losses, strict=True)}
-        said = oracle.answer([q.text for q in questions], oracle.prefix(oracle.look(group)))
+        said = oracle.answer([q.text for q in questions], oracle.prefix(oracle.look(group, search=0)))
         found[f"{kind}/exact"] = sum(a.text == q.truth for a, q in zip(said, questions, strict=True)) / len(group)
     return found
 

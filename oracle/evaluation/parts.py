@@ -55,7 +55,7 @@ class Evaluation:
         """
         config = self.config
         assert config.zoo is not None
-        oracle, zoo = WeightOracle.from_pretrained(config.oracle), Zoo.open(config.zoo)
+        oracle, zoo = WeightOracle.from_pretrained(config.oracle).searching(config.search), Zoo.open(config.zoo)
         examples, known = tested(config, zoo, oracle), references(config, oracle)
         return bench_of(oracle, examples, zoo, config.questions_per_target, config.seed, known)
 

@@ -15,9 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.batch import LabelIds
 from oracle.calibration import Calibrator, Fit, Reliability
 from oracle.config import EvalConfig, TrainConfig
-from oracle.decoder import DecoderConfig, Written
+from oracle.decoder import CODEC, DecoderConfig, Written
 from oracle.decompiler import Decompiler, facts_of, new_decoder, read_batch
 from oracle.drafter import LIKELY, LONGEST, Drafter, can_be_drafted
 from oracle.evaluation.bench import bench_of
@@ -27,15 +28,19 @@ from oracle.evaluation.run import evaluate
 from oracle.evaluation.shown import drafted, own, swapped
 from oracle.evidence import Evidence, drafts_of
 from oracle.loading import load_examples
-from oracle.neutral import fold
+from oracle.neutral import Neutral, fold
 from oracle.oracle import DRAFTER, WeightOracle
+from oracle.search import FAR, Found
 from oracle.steps import ALL, Seen, seen_of, step_losses, training_steps
 from oracle.subjects import Example, example_of, relabel
 from oracle.template import draft_context
 from oracle.train import train
+from oracle.trials import Draft
 from tests.oracle.targets import SMALL, label_ids, random_weights, tiny_reader
 from tracr_tasks.errors import InputError, OracleError
+from tracr_tasks.sampler import sample_compiled
 from tracr_tasks.transformer import TargetConfig
+from zoo.compiled import target_of
 from zoo.flowchart import Flowchart
 from zoo.store import Zoo
 
@@ -83,7 +88,7 @@ def test_the_draft_is_what_the_decoder_writes_of_the_same_weights(
         target = zoo.target(row.id)
         (expected,) = alone.write(read_batch(alone.codec, [target]), LONGEST)
         (answer,) = drafting.ask(target, "What does this model compute?")
-        assert answer.draft == expected == drafting.look_at(target).draft
+        assert answer.draft == drafting.look_at(target).draft == Draft(expected.text, expected.log_prob)
 
 
 def test_a_draft_is_read_as_the_source_is(drafting: WeightOracle, zoo: Zoo) -> None:
@@ -147,7 +152,9 @@ def test_losses_are_float32_under_autocast(drafting: WeightOracle, config: Train
 
 def test_training_shows_each_of_the_two_alone_now_and_then(config: TrainConfig) -> None:
     rng = random.Random(0)
-    counts = [seen_of(config, True, rng) for _ in range(2_000)]
+    drawn = [seen_of(config, True, rng) for _ in range(2_000)]
+    assert sum(seen.found for seen in drawn) / 1_800 == pytest.approx(config.found, abs=0.04)
+    counts = [seen._replace(found=False) for seen in drawn]
     for seen, share in ((ALL, 0.36), (Seen(True, False), 0.27), (Seen(False, True), 0.27), (Seen(False, False), 0.1)):
         assert counts.count(seen) / len(counts) == pytest.approx(share, abs=0.04)
     plain = [seen_of(config, False, rng) for _ in range(500)]
@@ -216,6 +223,7 @@ def test_a_calibrator_counts_how_sure_the_draft_is() -> None:
     calibrator = Calibrator(fit, None, 0, 9, "hash", drafted=True)
     sure, unsure = (calibrator("p", [-0.1], draft=Written(DRAFT, log_prob)) for log_prob in (0.0, -3.0))
     assert sure == 0.5 > unsure > calibrator("p", [-0.1])
+    assert calibrator("p", [-0.1], draft=Written(DRAFT, -3.0, certified=True)) == 0.5
 
 
 def test_a_saved_oracle_has_its_drafter(drafting: WeightOracle, config: TrainConfig, tmp_path: Path) -> None:
@@ -243,11 +251,69 @@ def test_the_first_who_is_sure_is_believed_else_the_last(log_probs: list[float])
     assert written.text == f"text {sure[0] if sure else len(log_probs) - 1}"
 
 
-def test_drafts_of_an_oracle_that_goes_on_are_those_that_it_has(config: TrainConfig, drafting: WeightOracle) -> None:
-    with pytest.raises(InputError, match="--drafts belongs to a new oracle"):
-        train(replace(config, start=config.out, out=config.out.parent / "more"))
-    again = train(replace(config, start=config.out, out=config.out.parent / "more", drafts=(), steps=1))
+class Routed(Writer):
+    """The same, of those that read routes."""
+
+    @property
+    def by_routes(self) -> bool:
+        return True
+
+    def reads(self, target: Neutral) -> bool:
+        return target.routes is not None
+
+
+def compiled(seed: int = 0) -> tuple[Neutral, LabelIds]:
+    target = target_of(sample_compiled(seed))
+    names = target.vocab.input, target.config.n_ctx, target.vocab.output
+    return fold(target.config, target.weights), CODEC.label_ids(*names)
+
+
+def test_what_may_be_compiled_begins_with_who_reads_routes_and_nothing_else_comes_to_them() -> None:
+    other = fold(CONFIG, random_weights(CONFIG, 0)), label_ids(CONFIG)
+    drafter = Drafter([Writer("a", -0.1), Routed("b", -0.1), Writer("c", -0.1)])
+    targets, labels = zip(compiled(), other, compiled(1), strict=True)
+    assert [draft.text for draft in drafter.write(targets, labels)] == ["b", "a", "b"]
+    unsure = Drafter([Writer("a", -3.0), Routed("b", -3.0), Writer("c", -3.0)])
+    assert [draft.text for draft in unsure.write(targets, labels)] == ["c", "c", "c"]
+    two = Drafter([Writer("a", -0.1), Routed("b", -3.0)])
+    assert [draft.text for draft in two.write(targets, labels)] == ["b", "a", "b"]
+    alone = Drafter([Routed("b", -3.0)])
+    assert [draft.text for draft in alone.write(targets, labels)] == ["b", "b", "b"]
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(0.2, "near"), (FAR, "c")])
+def test_what_a_search_finds_near_is_believed(distance: float, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = list[int]()
+
+    def searched(decoder: Any, target: Neutral, labels: LabelIds, budget: int) -> Found:
+        budgets.append(budget)
+        return Found("near", -9.0, distance, True, budget)
+
+    monkeypatch.setattr("oracle.drafter.searched", searched)
+    other = fold(CONFIG, random_weights(CONFIG, 0)), label_ids(CONFIG)
+    drafter = Drafter([Writer("a", -0.1), Routed("b", -3.0), Writer("c", -3.0)], search=7)
+    targets, labels = zip(compiled(), other, strict=True)
+    first, second = drafter.write(targets, labels)
+    assert (first.text, first.certified) == (expected, expected == "near") and second.text == "a"
+    assert budgets == [7]
+    drafter.write(targets, labels, search=3)
+    assert drafter.write(targets, labels, search=0)[0].text == "c" and budgets == [7, 3]
+
+
+def test_an_oracle_that_goes_on_has_its_drafts_or_others(config: TrainConfig, drafting: WeightOracle) -> None:
+    out, short = config.out.parent / "more", replace(config, start=config.out, steps=1)
+    again = train(replace(short, out=out, drafts=()))
     assert again.drafter is not None and len(again.drafter.writers) == 1
+    other = train(replace(short, out=config.out.parent / "other", drafts=("programs", "house"), search=5))
+    assert other.drafter is not None and [w.by_routes for w in other.drafter.writers] == [True, False]
+    assert other.drafter.search == 5
+
+
+def test_an_oracle_that_has_learned_without_drafts_shows_none(config: TrainConfig, tmp_path: Path) -> None:
+    plain = replace(config, drafts=(), out=tmp_path / "plain", steps=1)
+    assert train(plain).drafter is None
+    with pytest.raises(InputError, match="has learned without drafts"):
+        train(replace(config, start=tmp_path / "plain", out=tmp_path / "more"))
 
 
 def test_a_folder_that_has_lost_its_drafter_is_refused(drafting: WeightOracle, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 from oracle import explain as module
 from oracle.altered import KINDS, lacking, with_stranger
 from oracle.batch import WeightBatch, collate
-from oracle.decoder import Written
 from oracle.drafter import Drafter
 from oracle.encoder import WeightEncoder
 from oracle.evaluation.localisation import ASKED
@@ -27,6 +26,7 @@ from oracle.oracle import WeightOracle
 from oracle.phrasings import phrasings
 from oracle.places import Place
 from oracle.symmetry import random_gauge
+from oracle.trials import Draft
 from tests.oracle.targets import D_LLM, SMALL, configs, label_ids, random_encoder, random_weights, tiny_reader
 from tracr_tasks import sample_compiled
 from tracr_tasks.errors import InputError
@@ -185,9 +185,9 @@ class CountingDrafter(Drafter):
     def __init__(self) -> None:
         pass
 
-    def write(self, targets: list[Neutral], pieces: list[Any]) -> list[Written]:
+    def write(self, targets: list[Neutral], pieces: list[Any], search: int) -> list[Draft]:
         live = [sum(int((layer.W_O != 0).any(-1).any(-1).sum()) for layer in each.layers) for each in targets]
-        return [Written(f"heads {n}", -1.0) for n in live]
+        return [Draft(f"heads {n}", -1.0) for n in live]
 
 
 def test_drafts_are_written_anew(tiny: WeightOracle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from jaxtyping import Float
 from torch import Tensor
 
-from oracle.decoder import CODEC, DecoderConfig, Written
+from oracle.decoder import CODEC, DecoderConfig
 from oracle.decompiler import Decompiler, facts_of, new_decoder
 from oracle.drafter import Drafter
 from oracle.evidence import Evidence
 from oracle.neutral import MAX_NAME_TOKENS
 from oracle.oracle import WeightOracle
 from oracle.stand_ins import PLAIN
+from oracle.trials import Draft, Trial, told
 from tests.bad_inputs.good import VOCAB, own_target, save_adapter_oracle, save_gpt2
 from tests.oracle.targets import SMALL
 from zoo.chunks import ChunkPlan, make_chunk
@@ -169,11 +170,14 @@ def test_the_prompt_is_the_same_about_every_target(oracle: WeightOracle, monkeyp
 def test_a_draft_is_text_whatever_it_says(oracle: WeightOracle) -> None:
     """A decoder writes it from the codes of names; were it to write special tokens, they would stay text."""
     tokens = oracle.look_at(own_target()).tokens
-    evidence = Evidence(tokens, Written(INSTRUCTIONS, 0.0))
+    evidence = Evidence(tokens, Draft(INSTRUCTIONS, 0.0))
     ids = oracle.reader._contexts([len(tokens)], [INSTRUCTIONS]).ids[0].tolist()
     assert ids.count(oracle.reader.placeholder_id) == len(tokens)
     assert oracle.reader.eos_id not in ids and oracle.reader.pad_id not in ids
     assert len(oracle.prefix([evidence])) == 1
+    behind = oracle.reader.prompt("Q?") + told(Trial("run", INSTRUCTIONS), INSTRUCTIONS, oracle.reader.special)
+    ids = oracle.reader.texts([behind]).ids[0].tolist()
+    assert not {oracle.reader.placeholder_id, oracle.reader.eos_id, oracle.reader.pad_id} & set(ids)
 
 
 @settings(max_examples=60)
