@@ -120,14 +120,16 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
     def changed(change: Callable[[Case, int], Weights]) -> list[Target]:
         return [Target(c.target.config, change(c, seed + i), c.target.vocab) for i, c in enumerate(cases)]
 
-    def line(name: str, texts: Sequence[Written]) -> list[Grade]:
-        """Print one row, and give its grades. A certificate is of the weights shown, whoever is asked about."""
+    def line(name: str, texts: Sequence[Written], shown: Sequence[Case] = cases) -> list[Grade]:
+        """Print one row, and give its grades. A certificate is of the weights that were shown: it is held against
+        their program, whoever is asked about."""
         grades = graded(cases, texts)
         cells = [
             f"{clustered_mean([float(v) for v in values], ids, seed)}"
             for values in ([g.exact for g in grades], [g.correct for g in grades], [g.agreement for g in grades])
         ]
-        certain = [bool(g.correct) for g, text in zip(grades, texts, strict=True) if text.certified]
+        own = grades if shown is cases else graded(shown, texts)
+        certain = [bool(g.correct) for g, text in zip(own, texts, strict=True) if text.certified]
         cells.append(f"{len(certain)}, of them right {sum(certain)}" if search else "-")
         print(f"| {split} ({len(cases)}) | {name} | " + " | ".join(cells) + " |", flush=True)
         return grades
@@ -136,7 +138,7 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
     grades = line("own weights", own)
     again = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)), search)
     line("own weights, another gauge", again)
-    line("another target's weights", own[1:] + own[:1])
+    line("another target's weights", own[1:] + own[:1], [*cases[1:], *cases[:1]])
     line("entries shuffled", written(decoders, changed(lambda c, s: shuffled(c.target, s)), search))
     same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
     sure, right = [math.exp(min(0.0, w.log_prob)) for w in own], [bool(g.correct) for g in grades]

@@ -22,7 +22,7 @@ from oracle.decompiler import CONFIG_FILE as DECODER_FILE
 from oracle.decompiler import WEIGHTS_FILE
 from oracle.learned import FILE as FUNCTIONS
 from oracle.oracle import ADAPTER, CONFIG_FILE, DRAFTER, ENCODER_FILE
-from oracle.programs import PROGRAMS
+from oracle.programs import FLOWCHARTS, PROGRAMS
 
 LIMIT = 32 << 20
 BASE_FILES = (
@@ -52,6 +52,8 @@ class Config:
     """Folder that `weight-oracle eval` wrote, with that oracle."""
     programs: Path | None = None
     """Folder of the decoder of RASP programs; the one that is there stays if not given."""
+    charts: Path | None = None
+    """Folder of the decoder of flowcharts; the one that is there stays if not given."""
 
 
 def last_part(path: Any) -> Any:
@@ -91,8 +93,9 @@ def main(config: Config) -> None:
     adapter.write_text(
         json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": HOUSE}, indent=1) + "\n"
     )
-    if config.programs is not None:
-        ship_decoder(config.programs, PROGRAMS)
+    for source, target in ((config.programs, PROGRAMS), (config.charts, FLOWCHARTS)):
+        if source is not None:
+            ship_decoder(source, target)
     write_cards(ASSETS, config.results)
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
     if size > LIMIT:

@@ -66,10 +66,15 @@ def say_markdown(text: str) -> None:
 
 
 def say_answer(
-    question: str, answer: str, confidence: float, sure: bool, others: Sequence[tuple[str, float]] = ()
+    question: str,
+    answer: str,
+    confidence: float,
+    sure: bool,
+    others: Sequence[tuple[str, float]] = (),
+    tried: str = "",
 ) -> None:
     """Print one question, unless it is empty, with its answer (which may have many lines), the confidence in it, from 0
-    to 1, and other answers with their shares of the samples."""
+    to 1, other answers with their shares of the samples, and what was tried with the draft, unless that is empty."""
     out = console()
     if question:
         out.print(printable(question), style="bold")
@@ -77,6 +82,8 @@ def say_answer(
     out.print(f"  confidence {confidence:.2f}{'' if sure else ' (abstains: this is its best guess)'}", style="dim")
     for text, share in others:
         out.print(f"  in {share:.0%} of the samples:\n{indented(text, 4)}", style="dim")
+    if tried:
+        out.print(indented(f"tried with its draft: {tried}"), style="dim")
 
 
 def say_explanation(explanation: Explanation) -> None:

@@ -77,6 +77,11 @@ class Answer:
     """Which layers, heads and neurons it rests on, if that was asked for."""
 
     @property
+    def tried(self) -> str:
+        """What the reader tried and what came out, in a line; empty if it tried nothing."""
+        return "" if self.trial is None else f"{self.trial.text} -> {self.result}"
+
+    @property
     def agreement(self) -> float | None:
         """Share of the samples that are this very answer; None without any."""
         return self.samples.count(self.text) / len(self.samples) if self.samples else None

@@ -67,6 +67,10 @@ class Said:
     draft: str | None = None
     """The program that it was shown beside the weight tokens."""
     draft_probability: float = 0.0
+    certified: bool = False
+    """Whether the draft, compiled, has the target's own weights."""
+    tried: str = ""
+    """What the reader tried with it, and what came out."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +187,11 @@ class Service:
 
     def _answer(self, key: str, question: str) -> Said:
         (answer,) = self._read(key).ask(question)
-        said = Said(key, answer.text, answer.confidence, answer.sure)
-        if answer.draft is None:
+        said = Said(key, answer.text, answer.confidence, answer.sure, tried=answer.tried)
+        if (draft := answer.draft) is None:
             return said
-        probability = math.exp(min(0.0, answer.draft.log_prob))
-        return replace(said, draft=answer.draft.text, draft_probability=probability)
+        probability = math.exp(min(0.0, draft.log_prob))
+        return replace(said, draft=draft.text, draft_probability=probability, certified=draft.certified)
 
     def _known(self, key: str) -> tuple[Question, ...]:
         """A question of every family that the oracle has learned and that applies to a target, with their truths."""

@@ -83,9 +83,10 @@ def _card(title: str, judged: Judged, kind: str, beside: Asked | None = None) ->
     if beside is not None:
         parts += _about_other(beside, judged)
     if said.draft is not None:
+        known = "certified: it has these weights" if said.certified else f"probability {said.draft_probability:.2f}"
+        tried = f'<p class="wo-soft">tried with it: {text(said.tried)}</p>' if said.tried else ""
         parts.append(
-            f"<details><summary>the draft that it was shown (probability {said.draft_probability:.2f})</summary>"
-            f"{block(said.draft)}</details>"
+            f"<details><summary>the draft that it was shown ({known})</summary>{block(said.draft)}{tried}</details>"
         )
     return f'<section class="wo-card wo-{kind}">{"".join(parts)}</section>'
 
