@@ -106,15 +106,21 @@ def seen_of(config: TrainConfig, drafted: bool, rng: random.Random) -> Seen:
     )
 
 
-def step_losses(oracle: WeightOracle, step: Step, swap: Sequence[int] | None = None) -> Float[Tensor, " question"]:
-    """Mean loss (nats a token) of every answer; `swap` gives each target another one's weights.
+def step_losses(
+    oracle: WeightOracle,
+    step: Step,
+    swap: Sequence[int] | None = None,
+    written: Sequence[Draft | None] | None = None,
+) -> Float[Tensor, " question"]:
+    """Mean loss (nats a token) of every answer; `swap` gives each target another one's weights. `written` are the
+    drafts of the targets; if they are not given, those that training shows.
 
     The weights of a target are read once for all questions about it.
     """
     tokens = oracle.read([e.neutral for e in step.examples], [e.labels for e in step.examples])
     order = range(len(step.examples)) if swap is None else swap
     shown = torch.tensor([seen.tokens for seen in step.seen], device=tokens.device)
-    written = drafts_shown(oracle, step)
+    written = drafts_shown(oracle, step) if written is None else written
     drafts = [written[i] if seen.draft else None for i, seen in zip(order, step.seen, strict=True)]
     prefix = oracle.reader.read(
         tokens[list(order)] * shown[:, None, None], ["" if d is None else d.text for d in drafts]

@@ -72,7 +72,8 @@ class Evaluation:
             return causal(self.bench, self.config.edits)
         if name == COMPONENTS:
             return localisation(self.bench, self.config.edits)
-        return program_losses(self.bench.oracle, self.bench.examples, self.bench.donors, self.bench.seed)
+        bench, drafts = self.bench, [each.draft for each in self.bench.evidence]
+        return program_losses(bench.oracle, bench.examples, bench.donors, bench.seed, drafts)
 
 
 def tested(config: EvalConfig, zoo: Zoo, oracle: WeightOracle) -> list[Example]:

@@ -87,4 +87,5 @@ def report_of(evaluation: Evaluation, facts: Mapping[str, Any]) -> Report:
 def examine(bench: Bench, conditions: Mapping[str, Condition] = FEW) -> Report:
     """Ask every question under some conditions, and measure the losses on the right programs."""
     rows = [row for name, condition in conditions.items() for row in answered(bench, name, condition)]
-    return Report(tuple(rows), tuple(program_losses(bench.oracle, bench.examples, bench.donors, bench.seed)))
+    drafts = [each.draft for each in bench.evidence]
+    return Report(tuple(rows), tuple(program_losses(bench.oracle, bench.examples, bench.donors, bench.seed, drafts)))
