@@ -285,7 +285,7 @@ def test_a_zoo_is_built_shown_verified_and_asked_about(run: Run, tmp_path: Path,
     assert (status, err) == (0, "")
     assert f"{len(rows)} targets" in out
     assert run("ask", f"{zoo}#{rows[0].id}")[0] == 0
-    assert fake_oracle[1].vocab.input == rows[0].input_names
+    assert fake_oracle[2].vocab.input == rows[0].input_names
     status, out, err = run("ask", f"{zoo}#nobody")
     assert is_one_error(status, out, err)
     assert "nobody" in err
@@ -308,6 +308,10 @@ def fake_oracle(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
 
     class Fake:
+        def searching(self, search: int | None) -> Fake:
+            seen.append(search)
+            return self
+
         def open(self, target: Any) -> Fake:
             seen.append(target)
             return self
@@ -329,22 +333,22 @@ def test_ask_prints_question_answer_and_confidence(run: Run, target_dir: Path, f
     status, out, err = run("ask", target_dir)
     assert (status, err) == (0, "")
     assert out == "What does this model compute?\n  line 1\n  \\x1b[31mline 2\n  confidence 0.75\n"
-    assert fake_oracle[0] is None
-    assert fake_oracle[1].vocab.input == ("BOS", "PAD", "a", "b")
+    assert fake_oracle[:2] == [None, None]
+    assert fake_oracle[2].vocab.input == ("BOS", "PAD", "a", "b")
     assert run("ask", target_dir, "q2")[1].endswith("confidence 0.25 (abstains: this is its best guess)\n")
 
 
 def test_ask_json(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
-    status, out, err = run("ask", target_dir, "q1", "q2", "--json", "--oracle", "mine")
+    status, out, err = run("ask", target_dir, "q1", "q2", "--json", "--oracle", "mine", "--search", 7)
     assert (status, err) == (0, "")
     trust = {"q1": (0.75, False), "q2": (0.25, True)}
-    drawn: dict[str, Any] = {"agreement": None, "alternatives": [], "draft": None}
+    drawn: dict[str, Any] = {"agreement": None, "alternatives": [], "draft": None, "certified": False, "tried": None}
     answers = [
         {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains} | drawn
         for q, (confidence, abstains) in trust.items()
     ]
     assert json.loads(out) == {"target": str(target_dir), "answers": answers}
-    assert fake_oracle[0] == "mine"
+    assert fake_oracle[:2] == ["mine", 7]
 
 
 def test_ask_shows_what_else_was_sampled(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from oracle.console import say_answer
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
 from oracle.grade import grade
@@ -42,6 +43,7 @@ from oracle.trials import (
 )
 from tests.oracle.test_drafts import config, decoder  # noqa: F401
 from tracr_tasks import format_value
+from tracr_tasks.errors import InputError
 from tracr_tasks.sampler import sample_compiled, sample_program
 from zoo.compiled import target_of
 from zoo.flowchart_parser import parse_flowchart
@@ -302,6 +304,19 @@ def test_the_command_line_says_what_was_tried(trying: WeightOracle) -> None:
     tried = replace(answer, trial=Trial("run", "1 1"), result="2 2", draft=Draft("x", 0.0, True))
     assert as_json(tried)["tried"] == ["run 1 1", "2 2"] and as_json(tried)["certified"] is True
     assert as_json(answer)["tried"] is None and as_json(answer)["certified"] is False
+
+
+def test_the_terminal_says_what_was_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    say_answer("Q?", "2 2", 0.5, True, tried="run 1 1 -> 2 2")
+    assert capsys.readouterr().out == "Q?\n  2 2\n  confidence 0.50\n  tried with its draft: run 1 1 -> 2 2\n"
+    say_answer("Q?", "2 2", 0.5, True)
+    assert "tried" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("budget", [-1, 10_001])
+def test_no_search_of_less_than_nothing_or_without_end(trying: WeightOracle, budget: int) -> None:
+    with pytest.raises(InputError, match="expected 0 to 10000 programs"):
+        trying.searching(budget)
 
 
 def test_an_oracle_says_what_it_has_learned(trying: WeightOracle, config: Any, tmp_path: Path) -> None:  # noqa: F811

@@ -93,13 +93,25 @@ def test_a_hostile_target_and_its_answers_are_text() -> None:
     entry = Entry("zoo#<b>", target)
     look = Look(entry.key, tuple(facts_of(target)), (b"png", b"png"), (2, 2), HOSTILE)
     for said in HOSTILE:
-        judged = Judged(Said(f"zoo#{said}", said, 0.4, False, said, 0.3), said, Grade(True, False, False, 0.5))
+        own = Said(f"zoo#{said}", said, 0.4, False, said, 0.3, certified=True, tried=said)
+        judged = Judged(own, said, Grade(True, False, False, 0.5))
         asked = Asked(said, judged, replace(judged, truth=said + "x"), Grade(True, False, True, 1.0), entry)
         rests = Rests(((said, 0.3), ("head 0.1", -0.1)), 0.1)
         for html in (words.answers(asked), words.shape(look), words.parts(rests), words.notice(InputError(said))):
             found = parsed(html)
             assert found.tags <= TAGS and found.attributes <= {"class", "style", "alt", "src", "role"}
             assert "${" not in html and "{{" not in html
+
+
+def test_what_was_tried_with_the_draft_is_shown_beside_it() -> None:
+    entry = Entry("zoo#a", hostile_target(("a", "b")))
+    said = Said("zoo#a", "q", 0.9, True, "if has a then q else p", 0.25, tried="run a a a -> q")
+    judged = Judged(said, "q", Grade(True, True, True, 1.0))
+    shown = parsed(words.answers(Asked("?", judged, judged, Grade(True, False, False, 0.0), entry))).said
+    assert "tried with it: run a a a -> q" in shown and "probability 0.25" in shown
+    sure = replace(judged, said=replace(said, certified=True, tried=""))
+    shown = parsed(words.answers(Asked("?", sure, sure, Grade(True, False, False, 0.0), entry))).said
+    assert "certified" in shown and "tried" not in shown
 
 
 def test_programs_are_shown_as_diagrams(service: Service, zoo: Zoo) -> None:
