@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oracle.answer import Answer
     from oracle.encoder import WeightEncoder
     from oracle.evaluation.report import Report
-    from oracle.oracle import Answer, WeightOracle
+    from oracle.oracle import WeightOracle
 
 _HOME = {
-    "Answer": "oracle.oracle",
+    "Answer": "oracle.answer",
     "Report": "oracle.evaluation.report",
     "WeightEncoder": "oracle.encoder",
     "WeightOracle": "oracle.oracle",

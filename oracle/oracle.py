@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,12 @@ from torch import Tensor
 from oracle import template
 from oracle.adapter import load_adapter
 from oracle.added import ADDED as ADDED
+from oracle.answer import Answer as Answer
+from oracle.answer import drawn_to, said_to
 from oracle.bases import ASSETS, BASE_BESIDE, BESIDE, base_folder, check_base, copy_base, fingerprint
 from oracle.bases import load as load_base
 from oracle.batch import LabelIds, collate
-from oracle.calibration import SURE, Calibrator
+from oracle.calibration import Calibrator
 from oracle.checked import built, checked_facts, checked_sizes
 from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
 from oracle.config import MAX_SEARCH, EncoderConfig
@@ -34,7 +35,6 @@ from oracle.decompiler import Decompiler
 from oracle.drafter import FOLDER, Drafter, can_be_drafted, folders_in
 from oracle.encoder import WeightEncoder
 from oracle.evidence import Evidence, drafts_of, tokens_of
-from oracle.explain import Explanation
 from oracle.hub import oracle_folder, pushed
 from oracle.learned import learned_functions, save_functions
 from oracle.neutral import Neutral, fold, positions_of
@@ -43,7 +43,7 @@ from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Inject, Prefix, Reader
 from oracle.subjects import Example
 from oracle.transplant import transplanted
-from oracle.trials import Draft, Trial, requested, result_of, told
+from oracle.trials import Draft
 from tracr_tasks.errors import InputError, OracleError, TargetError
 from zoo.files import read_json, shown, write_atomic
 from zoo.target import Target
@@ -51,51 +51,6 @@ from zoo.target import Target
 MAX_CONFIG_BYTES = 1 << 24
 """Of oracle_config.json, which holds the history of the training."""
 CONFIG_FILE, ENCODER_FILE, ADAPTER, DRAFTER = "oracle_config.json", "encoder.safetensors", "adapter", FOLDER
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer about a target."""
-
-    question: str
-    text: str
-    confidence: float
-    """Probability that it is right, from 0 to 1; of an oracle that was not calibrated, that the reader gives to these
-    very words."""
-    log_probs: tuple[float, ...]
-    """Of its tokens, the end token included, in nats; of those that say what is to be tried too."""
-    samples: tuple[str, ...] = ()
-    """Answers drawn from the reader's own distribution, if any were asked for."""
-    draft: Draft | None = None
-    """The program that the reader was shown beside the weight tokens, if it was: written by a small decoder from the
-    same weights."""
-    trial: Trial | None = None
-    """What the reader tried with the draft before it answered, if it did."""
-    result: str = ""
-    """What came out of that."""
-    explanation: Explanation | None = None
-    """Which layers, heads and neurons it rests on, if that was asked for."""
-
-    @property
-    def tried(self) -> str:
-        """What the reader tried and what came out, in a line; empty if it tried nothing."""
-        return "" if self.trial is None else f"{self.trial.text} -> {self.result}"
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of the samples that are this very answer; None without any."""
-        return self.samples.count(self.text) / len(self.samples) if self.samples else None
-
-    @property
-    def alternatives(self) -> tuple[tuple[str, float], ...]:
-        """Other answers among the samples with their shares, the most frequent first."""
-        counts = Counter(text for text in self.samples if text != self.text)
-        return tuple((text, n / len(self.samples)) for text, n in counts.most_common())
-
-    @property
-    def sure(self) -> bool:
-        """Whether it is more likely right than wrong; else the oracle abstains, and the text is its best guess."""
-        return self.confidence >= SURE
 
 
 class WeightOracle:
@@ -275,56 +230,14 @@ class WeightOracle:
         before = [""] * len(questions) if contexts is None else contexts
         prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
         shown = drafts or [None] * len(prompts)
-        answers = [
-            Answer(question, text, 0.0, log_probs, (), draft, trial, result)
-            for question, draft, (text, log_probs, trial, result) in zip(
-                questions, shown, self._said(prompts, prefix, shown), strict=True
-            )
-        ]
+        said = said_to(self.reader, prompts, prefix, shown, tries=self.tries)
+        answers = [replace(answer, question=question) for answer, question in zip(said, questions, strict=True)]
         if not all(math.isfinite(each) for answer in answers for each in answer.log_probs):
             raise OracleError("the oracle's probabilities are not finite, expected an adapter that fits its base")
         if samples:
-            drawn = self._drawn(prompts, prefix, shown, samples, seed)
+            drawn = drawn_to(self.reader, prompts, prefix, shown, samples, seed, tries=self.tries)
             answers = [replace(answer, samples=others) for answer, others in zip(answers, drawn, strict=True)]
         return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
-
-    def _said(
-        self, prompts: Sequence[str], prefix: Prefix | None, drafts: Sequence[Draft | None]
-    ) -> list[tuple[str, tuple[float, ...], Trial | None, str]]:
-        """What the reader says to each prompt, with log-probabilities, and what it tried before that."""
-        said = self.reader.generate(prompts, prefix)
-        found: list[tuple[str, tuple[float, ...], Trial | None, str]]
-        found = [(text, log_probs, None, "") for text, log_probs in zip(said.texts, said.log_probs, strict=True)]
-        if tried := self._tried(enumerate(said.texts), drafts):
-            behind = [prompts[i] + told(trial, result, self.reader.special) for i, trial, result in tried]
-            then = self.reader.generate(behind, None if prefix is None else prefix.rows([i for i, *_ in tried]))
-            for (i, trial, result), text, log_probs in zip(tried, then.texts, then.log_probs, strict=True):
-                found[i] = text, (*said.log_probs[i], *log_probs), trial, result
-        return found
-
-    def _drawn(
-        self, prompts: Sequence[str], prefix: Prefix | None, drafts: Sequence[Draft | None], n: int, seed: int
-    ) -> list[tuple[str, ...]]:
-        """`n` answers to each prompt from the reader's own distribution, each with a trial of its own."""
-        drawn = [list(texts) for texts in self.reader.sample(prompts, prefix, n, seed)]
-        flat = [(i, text) for i, texts in enumerate(drawn) for text in texts]
-        if tried := self._tried(enumerate(text for _, text in flat), [drafts[i] for i, _ in flat]):
-            owners = [flat[place][0] for place, *_ in tried]
-            behind = [
-                prompts[i] + told(trial, result, self.reader.special)
-                for i, (_, trial, result) in zip(owners, tried, strict=True)
-            ]
-            then = self.reader.sample(behind, None if prefix is None else prefix.rows(owners), 1, seed + 1)
-            for (place, *_), i, (text,) in zip(tried, owners, then, strict=True):
-                drawn[i][place % n] = text
-        return [tuple(texts) for texts in drawn]
-
-    def _tried(self, said: Iterable[tuple[int, str]], drafts: Sequence[Draft | None]) -> list[tuple[int, Trial, str]]:
-        """What is to be tried, by its place, and what comes out of it."""
-        if not self.tries:
-            return []
-        wanted = [(i, trial) for i, text in said if (trial := requested(text)) is not None]
-        return [(i, trial, result_of(trial, drafts[i])) for i, trial in wanted]
 
     def confidence(self, answer: Answer) -> float:
         """How far an answer is to be trusted."""
