@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from oracle.calibration import SURE
 from oracle.explain import Explanation
 from oracle.reader import Prefix, Reader
-from oracle.trials import Draft, Trial, requested, result_of, told
+from oracle.trials import Draft, Trial, meant, requested, result_of, told
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def said_to(
         then = reader.generate(behind, None if prefix is None else prefix.rows([i for i, *_ in tried]))
         for (i, trial, result), text, log_probs in zip(tried, then.texts, then.log_probs, strict=True):
             both = (*answers[i].log_probs, *log_probs)
-            answers[i] = replace(answers[i], text=text, log_probs=both, trial=trial, result=result)
+            answers[i] = replace(answers[i], text=meant(text, result), log_probs=both, trial=trial, result=result)
     return answers
 
 
@@ -94,8 +94,8 @@ def drawn_to(
             for i, (_, trial, result) in zip(owners, tried, strict=True)
         ]
         then = reader.sample(behind, None if prefix is None else prefix.rows(owners), 1, seed + 1)
-        for (place, *_), i, (text,) in zip(tried, owners, then, strict=True):
-            drawn[i][place % n] = text
+        for (place, _, result), i, (text,) in zip(tried, owners, then, strict=True):
+            drawn[i][place % n] = meant(text, result)
     return [tuple(texts) for texts in drawn]
 
 

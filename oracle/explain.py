@@ -30,7 +30,7 @@ from oracle.evidence import Evidence
 from oracle.neutral import Neutral, fold, positions_of
 from oracle.places import Place
 from oracle.reader import Prefix, Reader
-from oracle.trials import Trial, result_of, told
+from oracle.trials import Trial, result_of, to_say, told
 from zoo.target import Target
 
 if TYPE_CHECKING:
@@ -135,22 +135,23 @@ class Dissection:
         reader, found = self.oracle.reader, list[Part]()
         for parts, evidence in read:
             prompts, prefix = [reader.prompt(question)] * len(evidence), self.oracle.prefix(evidence)
-            losses = torch.zeros(len(evidence), dtype=torch.double)
+            losses, said = torch.zeros(len(evidence), dtype=torch.double), [answer] * len(evidence)
             if trial is not None:
-                losses += _losses(reader, prompts, trial.text, prefix)
+                losses += _losses(reader, prompts, [trial.text] * len(evidence), prefix)
                 results = [result_of(trial, each.draft) for each in evidence]
+                said = [to_say(answer, result) for result in results]
                 prompts = [
                     prompt + told(trial, result, reader.special)
                     for prompt, result in zip(prompts, results, strict=True)
                 ]
-            whole, *others = (losses + _losses(reader, prompts, answer, prefix)).tolist()
+            whole, *others = (losses + _losses(reader, prompts, said, prefix)).tolist()
             found += [replace(part, rise=loss - whole) for part, loss in zip(parts, others, strict=True)]
         return tuple(sorted(found, key=lambda part: -part.rise))
 
 
-def _losses(reader: Reader, prompts: Sequence[str], answer: str, prefix: Prefix) -> Float[Tensor, " target"]:
-    """The loss (nats) on one answer to each prompt, behind its row of a prefix."""
-    texts = reader.texts(prompts, [answer] * len(prompts))
+def _losses(reader: Reader, prompts: Sequence[str], said: Sequence[str], prefix: Prefix) -> Float[Tensor, " target"]:
+    """The loss (nats) on what is said to each prompt, behind its row of a prefix."""
+    texts = reader.texts(prompts, said)
     return reader.answer_loss(texts, prefix).double().sum(1).cpu()
 
 

@@ -6,7 +6,9 @@ wants to be tried, is told what came out, and answers then.
     Question: What comes out for b a c?          Question: Give an input on which the model answers q.
     Answer: run b a c                            Answer: find q
     Draft: p                                     Draft: a a a b
-    Answer: p                                    Answer: a a a b
+    Answer: =                                    Answer: =
+
+What came out is the answer where the reader says so with one sign: it need not copy a row of numbers.
 
 It is the draft that is run, or compiled to see what stands where, on the interpreter: never the target. A draft that is
 wrong gives a wrong answer, and none gives "nothing".
@@ -40,6 +42,8 @@ from zoo.compiled import named_value
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
 
+SAME = "="
+"""What a reader says where its answer is what came out."""
 NOTHING = "nothing"
 """What comes out where there is no draft, or none that can be tried so."""
 
@@ -104,6 +108,16 @@ def told(trial: Trial, result: str, special: frozenset[str] = frozenset()) -> st
     return escape(f" {trial.text}\nDraft: {result}\nAnswer:", special)
 
 
+def meant(said: str, result: str) -> str:
+    """The answer that a reader means who is told what came out."""
+    return result if said == SAME else said
+
+
+def to_say(answer: str, result: str) -> str:
+    """What a reader says to give an answer when it is told what came out."""
+    return SAME if answer == result else answer
+
+
 def to_try(question: Question) -> Trial | None:
     """What is to be tried for a question; None where the draft itself is enough."""
     verb = OF_FAMILY.get(question.family)
@@ -117,7 +131,7 @@ def said_about(
     then, and what it says.
 
     With no draft it answers at once; it learns what to say to "nothing" all the same. What came out is the answer where
-    it is right: of many inputs that lead to an answer, the one that the draft gives.
+    it is right (of many inputs that lead to an answer, the one that the draft gives): it then says `SAME`.
     """
     trial = to_try(question)
     if trial is None:
@@ -125,7 +139,7 @@ def said_about(
     result = result_of(trial, draft)
     is_right = result != NOTHING and grade(question, result, subject).correct
     first = question.truth if draft is None else trial.text
-    return [("", first), (told(trial, result, special), result if is_right else question.truth)]
+    return [("", first), (told(trial, result, special), SAME if is_right else question.truth)]
 
 
 def _run(about: str, program: Program | Flowchart) -> str | None:

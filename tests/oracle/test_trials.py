@@ -31,13 +31,16 @@ from oracle.trials import (
     NOTHING as NO_RESULT,
 )
 from oracle.trials import (
+    SAME,
     Draft,
     Trial,
     draft_of,
+    meant,
     plainest_first,
     requested,
     result_of,
     said_about,
+    to_say,
     to_try,
     told,
 )
@@ -78,7 +81,7 @@ def test_trying_the_true_program_gives_the_true_answer(program: Any, seed: int) 
         result = result_of(trial, drafted(program))
         assert grade(asked, result, subject).correct, (asked, result)
         said = said_about(asked, subject, drafted(program))
-        assert said == [("", trial.text), (told(trial, result), result)]
+        assert said == [("", trial.text), (told(trial, result), SAME)]
         assert said_about(asked, subject, None) == [("", asked.truth), (told(trial, NO_RESULT), asked.truth)]
 
 
@@ -199,7 +202,7 @@ def test_in_training_a_share_of_compiled_targets_has_its_program_as_the_draft(tr
     assert other == trying.drafts(examples[1:], search=0)[0]
     said = step.said(trying, [found, None])
     assert [each.question for each in said] == [0, 0, 1, 1]
-    assert said[0].answer == f"run {asked[0].detail}" and said[1].answer == asked[0].truth
+    assert said[0].answer == f"run {asked[0].detail}" and said[1].answer == SAME
     assert said[1].prompt == said[0].prompt + f" run {asked[0].detail}\nDraft: {asked[0].truth}\nAnswer:"
     assert said[3].prompt.endswith("\nDraft: nothing\nAnswer:")
     assert said[2].answer == said[3].answer == asked[1].truth
@@ -240,13 +243,13 @@ def test_what_is_tried_is_told_and_answered(trying: WeightOracle, monkeypatch: p
     target = target_of(sample_compiled(4))
     opened = trying.open(target)
     draft = drafted(sample_compiled(4).program)
-    generate, given = saying(["yes", "run 1 1", "where map"], ["7", "8"])
+    generate, given = saying(["yes", "run 1 1", "where map"], [SAME, "8"])
     monkeypatch.setattr(trying.reader, "generate", generate)
     rows = opened.prefix.rows([0, 0, 0])
     plain, ran, where = trying.answer(["A?", "B?", "C?"], rows, drafts=[draft] * 3)
     result = result_of(Trial("run", "1 1"), draft)
     assert (plain.text, plain.trial, plain.result) == ("yes", None, "")
-    assert (ran.text, ran.trial, ran.result) == ("7", Trial("run", "1 1"), result)
+    assert (ran.text, ran.trial, ran.result) == (result, Trial("run", "1 1"), result)
     assert ran.log_probs == (-0.5, -0.25, -0.5, -0.25) and plain.log_probs == (-0.5, -0.25)
     assert (where.text, where.result) == ("8", result_of(Trial("where", "map"), draft))
     assert given[0][1] == 3 and given[1][1] == 2
@@ -273,7 +276,7 @@ def test_a_reader_that_has_not_learned_it_tries_nothing(trying: WeightOracle, mo
 
 def test_each_sample_has_a_trial_of_its_own(trying: WeightOracle, monkeypatch: pytest.MonkeyPatch) -> None:
     generate, _ = saying(["yes", "no"])
-    drawn = [[("run 1", "yes", "run 2"), ("no", "no", "run 3")], [("p",), ("q",), ("r",)]]
+    drawn = [[("run 1", "yes", "run 2"), ("no", "no", "run 3")], [("p",), (SAME,), ("r",)]]
     prompts = list[list[str]]()
 
     def sample(given: Sequence[str], prefix: Prefix | None, n: int, seed: int = 0) -> list[tuple[str, ...]]:
@@ -283,7 +286,7 @@ def test_each_sample_has_a_trial_of_its_own(trying: WeightOracle, monkeypatch: p
     monkeypatch.setattr(trying.reader, "generate", generate)
     monkeypatch.setattr(trying.reader, "sample", sample)
     one, other = trying.answer(["A?", "B?"], None, samples=3)
-    assert one.samples == ("p", "yes", "q") and other.samples == ("no", "no", "r")
+    assert one.samples == ("p", "yes", NO_RESULT) and other.samples == ("no", "no", "r")
     assert [p.split("\n")[-2:] for p in prompts[1]] == [["Draft: nothing", "Answer:"]] * 3
     assert "run 3" in prompts[1][2] and "B?" in prompts[1][2]
 
@@ -293,6 +296,7 @@ def test_what_an_answer_rests_on_is_tried_with_the_draft_of_each(trying: WeightO
     plain = opened.dissection.explain("What?", "7")
     tried = opened.dissection.explain("What?", "7", Trial("run", "1 1"))
     assert {p.name for p in plain.parts} == {p.name for p in tried.parts}
+    assert [meant(to_say(each, "7"), "7") for each in ("7", "8")] == ["7", "8"] and to_say("7", "7") == SAME
     assert [p.rise for p in plain.parts] != [p.rise for p in tried.parts]
 
 
