@@ -29,7 +29,7 @@ from torch import Tensor
 from oracle.batch import N_SPECIALS, LabelIds, collate
 from oracle.decoder import CODEC, END, WeightDecoder
 from oracle.neutral import Neutral, fold
-from oracle.routes import Routes, paths_of
+from oracle.routes import KINDS, Routes, paths_of
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.text import parse_program
@@ -201,11 +201,14 @@ def distance(one: Float[Tensor, "n d"], other: Float[Tensor, "m d"]) -> float:
 def matched(
     own: Routes, other: Routes, tokens: Float[Tensor, "n d"], others: Float[Tensor, "n d"]
 ) -> Int[Tensor, " n"] | None:
-    """Which node of another target is which, by their tokens; None if kinds and layers differ."""
+    """Which node of another target is which; None if kinds and layers differ. Labels, which are called alike, are
+    themselves; heads and neurons are told by their tokens."""
     place = lambda routes: routes.kind * 1000 + routes.layer  # noqa: E731
     if not torch.equal(place(own).sort().values, place(other).sort().values):
         return None
     apart = torch.cdist(tokens, others) + 1e6 * (place(own)[:, None] != place(other))
+    is_label = own.kind < KINDS.index("head")
+    apart[is_label] += 1e6 * (1 - torch.eye(len(own.kind)))[is_label]
     rows, columns = linear_sum_assignment(apart.cpu().numpy().astype(np.float64))
     return torch.from_numpy(columns[np.argsort(rows)])
 

@@ -91,6 +91,29 @@ def test_what_a_third_head_in_a_row_is_given_makes_the_difference() -> None:
     assert not is_same(seen(target(CHAIN), 1), seen(target(other)))
 
 
+PLACES = (
+    "v1 = map(x == 3, indices)\nv2 = map({0: 3, 1: 2, 2: 4, 3: 1, 4: 2}, tokens)\nv3 = select(indices, v2, ==)\n"
+    "v4 = map(not x, v1)\nv5 = aggregate(v3, v4, default=0)\nv6 = linear(-2, -1, v1, v5)\nout = categorical(v6)"
+)
+SWAPPED = PLACES.replace("x == 3", "x == 2").replace("{0: 3, 1: 2, 2: 4, 3: 1, 4: 2}", "{0: 2, 1: 3, 2: 4, 3: 1, 4: 3}")
+
+
+def test_two_positions_that_have_changed_places_make_the_difference() -> None:
+    """All that is done to one of them is done to the other: the programs differ in the names of labels alone."""
+    one, two = seen(target(PLACES), 1), seen(target(SWAPPED), 2)
+    assert is_same(one, seen(target(PLACES), 3)) and not is_same(one, two)
+    decoder = random_decoder()
+    routes = one[0].routes
+    assert routes is not None
+    with torch.no_grad():
+        tokens = decoder.encoder(collate([one[0]], [one[1]]), decoder.table)[0]
+    is_place = (routes.kind == 1).nonzero()[:, 0]
+    others = tokens.clone()
+    others[is_place] = tokens[is_place.flip(0)]  # an encoder to which names say little
+    order = matched(routes, routes, tokens, others)
+    assert order is not None and torch.equal(order, torch.arange(len(tokens)))
+
+
 @pytest.mark.parametrize("text", OTHERS)
 def test_one_constant_makes_the_difference(text: str) -> None:
     assert is_same(seen(target(), 1), seen(target(), 2))
