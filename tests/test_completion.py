@@ -91,7 +91,7 @@ def test_every_option_of_every_verb_is_there() -> None:
 
 def test_options_are_those_of_the_help() -> None:
     assert list(options_of("ask", VERBS["ask"].config)) == [
-        *("--help", "--samples", "--seed", "--explain", "--interactive", "--json", "--oracle")
+        *("--help", "--samples", "--seed", "--explain", "--interactive", "--json", "--search", "--oracle")
     ]
     assert options_of("zoo build", VERBS["zoo build"].config)["--device"] == ("auto", "cpu", "cuda")
 
