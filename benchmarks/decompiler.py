@@ -24,8 +24,10 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from oracle.calibration import reliability
 from oracle.decoder import Written
 from oracle.decompiler import Decompiler
+from oracle.evaluation.shown import shuffled_entries
 from oracle.grade import Grade, grade
 from oracle.programs import decompile, shipped
 from oracle.questions import Question, Subject
@@ -80,12 +82,6 @@ def cases_of(zoo: Zoo, config: ControlsConfig, split: str) -> list[Case]:
     return out
 
 
-def shuffled(target: Target, seed: int) -> Weights:
-    """The entries of each tensor in a random order: their statistics stay, the function does not."""
-    rng = torch.Generator().manual_seed(seed)
-    return {n: w.flatten()[torch.randperm(w.numel(), generator=rng)].view_as(w) for n, w in target.weights.items()}
-
-
 def written(decoders: Sequence[Decompiler], targets: Sequence[Target], search: int) -> list[Written]:
     """What the decoders write."""
     each = tqdm(targets, leave=False, mininterval=5, disable=None)
@@ -95,21 +91,6 @@ def written(decoders: Sequence[Decompiler], targets: Sequence[Target], search: i
 def graded(cases: Sequence[Case], texts: Sequence[Written]) -> list[Grade]:
     pairs = zip(cases, texts, strict=True)
     return [grade(Question("program", "", case.subject.text), text.text, case.subject) for case, text in pairs]
-
-
-def auroc(scores: Sequence[float], right: Sequence[bool]) -> float:
-    """Chance that a right answer has a higher score than a wrong one (Mann and Whitney 1947), ties counted half."""
-    s, r = np.asarray(scores), np.asarray(right)
-    pairs = s[r][:, None] - s[~r][None]
-    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean()) if pairs.size else math.nan
-
-
-def calibration_error(scores: Sequence[float], right: Sequence[bool], n_bins: int = 10) -> float:
-    """Expected calibration error over bins of equal width (Guo et al. 2017)."""
-    s, r = np.asarray(scores), np.asarray(right, dtype=float)
-    bins = np.minimum((s * n_bins).astype(int), n_bins - 1)
-    gaps = [abs(s[bins == b].mean() - r[bins == b].mean()) * (bins == b).mean() for b in set(bins.tolist())]
-    return float(sum(gaps))
 
 
 def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: ControlsConfig, split: str) -> None:
@@ -139,12 +120,12 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
     again = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)), search)
     line("own weights, another gauge", again)
     line("another target's weights", own[1:] + own[:1], [*cases[1:], *cases[:1]])
-    line("entries shuffled", written(decoders, changed(lambda c, s: shuffled(c.target, s)), search))
+    line("entries shuffled", written(decoders, changed(lambda c, s: shuffled_entries(c.target.weights, s)), search))
     same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
-    sure, right = [math.exp(min(0.0, w.log_prob)) for w in own], [bool(g.correct) for g in grades]
+    sure = np.array([math.exp(min(0.0, w.log_prob)) for w in own])
+    trust = reliability(sure, np.array([bool(g.correct) for g in grades]))
     print(
-        f"\n{split}: the same text in both gauges {same} of {len(cases)}; probability of the text: AUROC "
-        f"{auroc(sure, right):.3f}, expected calibration error {calibration_error(sure, right):.3f}\n",
+        f"\n{split}: the same text in both gauges {same} of {len(cases)}; probability of the text: {trust}\n",
         flush=True,
     )
 

@@ -63,13 +63,9 @@ class Drafter:
         found, left = dict[int, Written](), list(range(len(targets)))
         for writer in self.writers:
             able = [i for i in left if writer in turns[i]]
-            for i in list(able) if budget and writer.by_routes else ():
-                if can_be_searched(targets[i], pieces[i]):
-                    near = searched(writer.decoder, targets[i], pieces[i], budget)
-                    if near.distance < FAR:
-                        found[i] = Written(near.text, near.log_prob, near.certified)
-                        left.remove(i)
-                        able.remove(i)
+            near = {i: text for i in able if (text := _nearest(writer, targets[i], pieces[i], budget)) is not None}
+            found |= near
+            left, able = ([i for i in each if i not in near] for each in (left, able))
             if able:
                 batch = collate([targets[i] for i in able], [pieces[i] for i in able]).to(writer.decoder.table.device)
                 found |= zip(able, writer.decoder.write(batch, LONGEST), strict=True)
@@ -97,6 +93,15 @@ class Drafter:
         """A folder of its own for each decoder, numbered in their order."""
         for number, writer in enumerate(self.writers):
             writer.save_pretrained(folder / str(number))
+
+
+def _nearest(writer: Decompiler, target: Neutral, pieces: LabelIds, budget: int) -> Written | None:
+    """The program nearest to a target's weights among at most `budget` that are compiled; None where nothing is
+    searched for, or all are far."""
+    if not (budget and writer.by_routes and can_be_searched(target, pieces)):
+        return None
+    found = searched(writer.decoder, target, pieces, budget)
+    return Written(found.text, found.log_prob, found.certified) if found.distance < FAR else None
 
 
 def folders_in(folder: Path) -> list[Path | None]:

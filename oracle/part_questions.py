@@ -46,16 +46,29 @@ def layers_of(program: Program) -> dict[str, list[int]]:
     return {operation: sorted(found) for operation, found in sorted(layers.items())}
 
 
+def where_text(program: Program, operation: str) -> str | None:
+    """The layers in which an operation is computed, as an answer; None if it is nowhere."""
+    layers = layers_of(program).get(operation)
+    return None if layers is None else " ".join(map(str, layers))
+
+
+def inside_text(program: Program, part: str) -> str | None:
+    """What "heads of layer 0", say, compute, as an answer; None if there is no such part."""
+    kind, _, layer = part.partition(" of layer ")
+    found = parts_of(program).get((int(layer), kind)) if layer.isdecimal() else None
+    return None if found is None else " ".join(sorted(found)) or NOTHING
+
+
 def _where(subject: Subject, rng: random.Random) -> tuple[str, str]:
     layers = layers_of(subject.program)
     operation = rng.choice(list(layers))
-    return operation, " ".join(map(str, layers[operation]))
+    return operation, where_text(subject.program, operation) or ""
 
 
 def _inside(subject: Subject, rng: random.Random) -> tuple[str, str]:
-    found = parts_of(subject.program)
-    layer, kind = rng.choice(sorted(found))
-    return f"{kind} of layer {layer}", " ".join(sorted(found[layer, kind])) or NOTHING
+    layer, kind = rng.choice(sorted(parts_of(subject.program)))
+    part = f"{kind} of layer {layer}"
+    return part, inside_text(subject.program, part) or ""
 
 
 PARTS: dict[str, Callable[[Subject, random.Random], tuple[str, str]]] = {"where": _where, "inside": _inside}

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 ALL, NOTHING = Seen(True, True), Seen(False, False)
 
 
-class Said(NamedTuple):
+class Turn(NamedTuple):
     """Something that the reader is to say about a question."""
 
     question: int
@@ -51,22 +51,22 @@ class Step:
     seen: tuple[Seen, ...]
     """What is shown of each target."""
 
-    def said(self, oracle: WeightOracle, drafts: Sequence[Draft | None]) -> list[Said]:
+    def turns(self, oracle: WeightOracle, drafts: Sequence[Draft | None]) -> list[Turn]:
         """All that the reader is to say, the shown draft of each target being given: the answers, and before them what
         it is to try, if it has learned that."""
-        found = list[Said]()
+        found = list[Turn]()
         for i, (owner, question) in enumerate(zip(self.owner, self.questions, strict=True)):
             prompt = oracle.reader.prompt(question.text)
             lessons = [("", question.truth)]
             if oracle.tries:
                 lessons = said_about(question, self.examples[owner].subject, drafts[owner], oracle.reader.special)
-            found += [Said(i, prompt + behind, answer) for behind, answer in lessons]
+            found += [Turn(i, prompt + behind, answer) for behind, answer in lessons]
         return found
 
 
-def halves(said: Sequence[Said]) -> list[list[Said]]:
+def halves(turns: Sequence[Turn]) -> list[list[Turn]]:
     """The shorter half of what is said, and the longer one: so little is padding."""
-    order = sorted(said, key=lambda each: len(each.prompt + each.answer))
+    order = sorted(turns, key=lambda each: len(each.prompt + each.answer))
     half = len(order) // 2
     return [part for part in (order[:half], order[half:]) if part]
 
@@ -127,7 +127,7 @@ def step_losses(
     )
     any_seen = [seen.tokens or seen.draft for seen in step.seen]
     losses, counts = (torch.zeros(len(step.questions), device=tokens.device) for _ in range(2))
-    for part in halves(step.said(oracle, drafts)):
+    for part in halves(step.turns(oracle, drafts)):
         texts = oracle.reader.texts([each.prompt for each in part], [each.answer for each in part])
         owner = [step.owner[each.question] for each in part]
         loss = oracle.reader.answer_loss(texts, prefix.rows(owner, [any_seen[i] for i in owner])).float()

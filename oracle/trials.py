@@ -29,12 +29,11 @@ from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
 from oracle.grade import grade, inputs_of
 from oracle.neutral import Neutral
-from oracle.part_questions import COMPUTED, KINDS, layers_of, parts_of
-from oracle.part_questions import NOTHING as NO_OPERATION
+from oracle.part_questions import inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
 from oracle.template import escape
-from tracr_tasks import format_value
-from tracr_tasks.errors import ProgramError, WeightOracleError
+from oracle.truth import output_on
+from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.rasp import Program
 from tracr_tasks.text import parse_program
 from zoo.branches import least_inputs
@@ -100,7 +99,10 @@ def result_of(trial: Trial, draft: Draft | None) -> str:
     """What comes out of a trial."""
     if draft is None or draft.program is None:
         return NOTHING
-    return VERBS[trial.verb](trial.about, draft.program) or NOTHING
+    try:
+        return VERBS[trial.verb](trial.about, draft.program) or NOTHING
+    except WeightOracleError:  # a program of which this cannot be said: it does not compile, say
+        return NOTHING
 
 
 def told(trial: Trial, result: str, special: frozenset[str] = frozenset()) -> str:
@@ -142,19 +144,6 @@ def said_about(
     return [("", first), (told(trial, result, special), SAME if is_right else question.truth)]
 
 
-def _run(about: str, program: Program | Flowchart) -> str | None:
-    """What comes out for an input."""
-    names, known = about.split(), {format_value(value): value for value in program.vocab}
-    run: Callable[[list[Any]], list[Any]] = program.run
-    shortest = program.max_seq_len if isinstance(program, Flowchart) else 1
-    if not set(names) <= set(known) or not shortest <= len(names) <= program.max_seq_len:
-        return None
-    try:
-        return " ".join(format_value(value) for value in run([known[name] for name in names]))
-    except WeightOracleError:
-        return None
-
-
 def _find(about: str, program: Program | Flowchart) -> str | None:
     """An input that leads to an answer: of the fewest tokens, and of these the first in the order of names."""
     if not isinstance(program, Flowchart) or about not in program.answers:
@@ -164,10 +153,7 @@ def _find(about: str, program: Program | Flowchart) -> str | None:
     leads = program.run_batch(ids) == program.answers.index(about)
     if leads.any():
         return " ".join(names[i] for i in ids[int(leads.argmax())])
-    try:
-        return " ".join(least_inputs(program).get(about, ())) or None
-    except ProgramError:  # too entangled to be counted, and found in none of many inputs
-        return None
+    return " ".join(least_inputs(program).get(about, ())) or None
 
 
 @lru_cache(maxsize=8)
@@ -182,29 +168,17 @@ def plainest_first(order: tuple[int, ...], length: int) -> Int[np.ndarray, "inpu
     return np.asarray(ids[np.lexsort((*ranks.T[::-1], n_different))])
 
 
-def _where(about: str, program: Program | Flowchart) -> str | None:
-    """The layers in which an operation is computed, once the draft is compiled."""
-    if not isinstance(program, Program) or about not in COMPUTED:
-        return None
-    try:
-        return " ".join(map(str, layers_of(program).get(about, ())))
-    except WeightOracleError:
-        return None
+def _compiled(text: Callable[[Program, str], str | None]) -> Callable[[str, Program | Flowchart], str | None]:
+    """What is said about a draft once it is compiled; nothing of flowcharts."""
+    return lambda about, program: text(program, about) if isinstance(program, Program) else None
 
 
-def _inside(about: str, program: Program | Flowchart) -> str | None:
-    """The operations that the heads, or the neurons, of a layer compute, once the draft is compiled."""
-    kind, _, layer = about.partition(" of layer ")
-    if not isinstance(program, Program) or kind not in KINDS.values() or not layer.isdecimal():
-        return None
-    try:
-        found = parts_of(program).get((int(layer), kind))
-    except WeightOracleError:
-        return None
-    return None if found is None else " ".join(sorted(found)) or NO_OPERATION
-
-
-VERBS: dict[str, Callable[[str, Any], str | None]] = {"run": _run, "find": _find, "where": _where, "inside": _inside}
+VERBS: dict[str, Callable[[str, Any], str | None]] = {
+    "run": output_on,
+    "find": _find,
+    "where": _compiled(where_text),
+    "inside": _compiled(inside_text),
+}
 """Verb -> what comes out of a trial, None where it cannot be made."""
 OF_FAMILY = {"output": "run", "trigger": "find", "rare": "find", "where": "where", "inside": "inside"}
 """What is tried for a question of a family."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from oracle.facts import Question, Subject
-from oracle.part_questions import KINDS, NOTHING, has_parts, layers_of, parts_of
+from oracle.part_questions import has_parts, inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import first_condition, operations_used, tokens_named
 from oracle.rules import Claim, refuted
 from tracr_tasks import format_value
+from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_tree
 from zoo.tree import Question as Node
 
@@ -31,18 +32,23 @@ def truth_about(question: Question, subject: Subject) -> str | None:
     return OF_A_PROGRAM[question.family](question.detail, subject)
 
 
-def _output(detail: str, subject: Subject) -> str | None:
-    values = {format_value(v): v for v in subject.program.vocab}
-    names = detail.split()
-    if not set(names) <= set(values) or not _fits(len(names), subject):
+def output_on(text: str, program: Any) -> str | None:
+    """What a program gives for an input, as an answer; None where that is none of its inputs: flowcharts take one
+    length, RASP programs any up to the longest.
+
+    Raises:
+        ProgramError: the program gives nothing for it.
+    """
+    values = {format_value(v): v for v in program.vocab}
+    names = text.split()
+    shortest = program.max_seq_len if isinstance(program, Flowchart) else 1
+    if not set(names) <= set(values) or not shortest <= len(names) <= program.max_seq_len:
         return None
-    return " ".join(format_value(v) for v in subject.program.run([values[name] for name in names]))
+    return " ".join(format_value(v) for v in program.run([values[name] for name in names]))
 
 
-def _fits(length: int, subject: Subject) -> bool:
-    """Whether a subject takes inputs of a length: flowcharts take only one."""
-    longest: int = subject.program.max_seq_len
-    return length == longest if subject.kind == "flowchart" else 0 < length <= longest
+def _output(detail: str, subject: Subject) -> str | None:
+    return output_on(detail, subject.program)
 
 
 def _first(detail: str, subject: Subject) -> str | None:
@@ -81,18 +87,11 @@ def _uses(detail: str, subject: Subject) -> str | None:
 
 
 def _where(detail: str, subject: Subject) -> str | None:
-    if subject.kind != "rasp" or not has_parts(subject):
-        return None
-    layers = layers_of(subject.program).get(detail)
-    return None if layers is None else " ".join(map(str, layers))
+    return where_text(subject.program, detail) if subject.kind == "rasp" and has_parts(subject) else None
 
 
 def _inside(detail: str, subject: Subject) -> str | None:
-    if subject.kind != "rasp" or not has_parts(subject):
-        return None
-    kind, layer = next(k for k in KINDS.values() if detail.startswith(k)), int(detail.rsplit(" ", 1)[1])
-    found = parts_of(subject.program).get((layer, kind))
-    return None if found is None else " ".join(sorted(found)) or NOTHING
+    return inside_text(subject.program, detail) if subject.kind == "rasp" and has_parts(subject) else None
 
 
 ALWAYS: dict[str, Callable[[Subject], str]] = {

@@ -46,8 +46,10 @@ from oracle.trials import (
 )
 from tests.oracle.test_drafts import config, decoder  # noqa: F401
 from tracr_tasks import format_value
-from tracr_tasks.errors import InputError
+from tracr_tasks.compiler.compile import compile_program
+from tracr_tasks.errors import InputError, WeightOracleError
 from tracr_tasks.sampler import sample_compiled, sample_program
+from tracr_tasks.text import parse_program
 from zoo.compiled import target_of
 from zoo.flowchart_parser import parse_flowchart
 from zoo.sampling import sample_flowchart
@@ -125,44 +127,48 @@ def test_plain_inputs_come_first_and_then_the_order_of_names(order: list[int], l
     assert keys == sorted(keys)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "run a",
-        "run a b c d e f g h",
-        "run a b c d e é",
-        "find z",
-        "find",
-        "run",
-        "where map",
-        "inside heads of layer 0",
-        "p q",
-        "runs a b",
-    ],
-)
-def test_what_cannot_be_tried_gives_nothing(said: str) -> None:
-    chart = parse_flowchart("if has c then p else q", tuple("abcdef"), ("p", "q"), 6)
-    trial = requested(said)
-    assert trial is None or result_of(trial, drafted(chart)) == NO_RESULT
-    for draft in (None, Draft("no text", 0.0), drafted(sample_program(3))):
-        assert trial is None or trial.verb in ("where", "inside") or result_of(trial, draft) == NO_RESULT
+@pytest.mark.parametrize("said", ["find", "run", "where", "inside", "p q", "runs a b", "", "a run"])
+def test_other_words_ask_for_no_trial(said: str) -> None:
+    assert requested(said) is None
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "where",
-        "inside",
-        "where nonsense",
-        "inside heads",
-        "inside heads of layer 99",
-        "inside tails of layer 0",
-        "inside heads of layer x",
-    ],
-)
-def test_a_program_has_no_such_place(said: str) -> None:
+TOO_MUCH = ("run a", "run a b c d e f g h", "run a b c d e é", "find z", "where map", "inside heads of layer 0")
+
+
+@pytest.mark.parametrize("said", TOO_MUCH)
+def test_what_cannot_be_tried_with_a_flowchart_gives_nothing(said: str) -> None:
     trial = requested(said)
-    assert trial is None or result_of(trial, drafted(sample_program(3))) == NO_RESULT
+    assert trial is not None
+    for draft in (
+        drafted(parse_flowchart("if has c then p else q", tuple("abcdef"), ("p", "q"), 6)),
+        None,
+        Draft("", 0.0),
+    ):
+        assert result_of(trial, draft) == NO_RESULT
+
+
+NOWHERE = (
+    "where nonsense",
+    "inside heads",
+    "inside heads of layer 99",
+    "inside tails of layer 0",
+    "inside heads of layer x",
+)
+
+
+@pytest.mark.parametrize("said", ["find p", "run 9", "run 0 0 0 0 0 0", *NOWHERE])
+def test_what_cannot_be_tried_with_a_program_gives_nothing(said: str) -> None:
+    trial = requested(said)
+    assert trial is not None and result_of(trial, drafted(sample_program(3))) == NO_RESULT
+
+
+def test_a_draft_that_cannot_be_compiled_stands_nowhere() -> None:
+    program = parse_program("out = map(x / 0, tokens)", (0, 1), 3)
+    with pytest.raises(WeightOracleError):
+        compile_program(program)
+    for said in ("where map", "run 0 1"):
+        trial = requested(said)
+        assert trial is not None and result_of(trial, drafted(program)) == NO_RESULT
 
 
 @settings(max_examples=15)
@@ -200,7 +206,7 @@ def test_in_training_a_share_of_compiled_targets_has_its_program_as_the_draft(tr
     found, other = drafts_shown(trying, step)
     assert found == Draft(examples[0].subject.text, 0.0, True) and found.program is examples[0].subject.program
     assert other == trying.drafts(examples[1:], search=0)[0]
-    said = step.said(trying, [found, None])
+    said = step.turns(trying, [found, None])
     assert [each.question for each in said] == [0, 0, 1, 1]
     assert said[0].answer == f"run {asked[0].detail}" and said[1].answer == SAME
     assert said[1].prompt == said[0].prompt + f" run {asked[0].detail}\nDraft: {asked[0].truth}\nAnswer:"
@@ -220,7 +226,7 @@ def test_the_loss_of_a_question_is_that_of_all_that_is_said(trying: WeightOracle
             prefix = trying.reader.read(tokens, ["" if d is None else d.text for d in drafts])
             for i, q in enumerate(asked):
                 losses, n = 0.0, 0
-                for each in (each for each in step.said(trying, drafts) if each.question == i):
+                for each in (each for each in step.turns(trying, drafts) if each.question == i):
                     texts = trying.reader.texts([each.prompt], [each.answer])
                     losses += float(trying.reader.answer_loss(texts, prefix.rows([i // 2], [seen is ALL])).sum())
                     n += int((texts.labels >= 0).sum())
