@@ -155,7 +155,7 @@ def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], search: int) 
         oracle.drafter = Drafter.from_pretrained(drafters, search)
     if oracle.drafter is not None:
         oracle.facts |= {"tries": True, "search": search}
-    return oracle
+    return oracle.searching(search)
 
 
 def folder_of(decoder: str) -> Path | None:

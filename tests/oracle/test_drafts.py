@@ -34,7 +34,7 @@ from oracle.search import FAR, Found
 from oracle.steps import ALL, Seen, seen_of, step_losses, training_steps
 from oracle.subjects import Example, example_of, relabel
 from oracle.template import draft_context
-from oracle.train import train
+from oracle.train import gone_on, train
 from oracle.trials import Draft
 from tests.oracle.targets import SMALL, label_ids, random_weights, tiny_reader
 from tracr_tasks.errors import InputError, OracleError
@@ -302,8 +302,10 @@ def test_what_a_search_finds_near_is_believed(distance: float, expected: str, mo
 
 def test_an_oracle_that_goes_on_has_its_drafts_or_others(config: TrainConfig, drafting: WeightOracle) -> None:
     out, short = config.out.parent / "more", replace(config, start=config.out, steps=1)
-    again = train(replace(short, out=out, drafts=()))
-    assert again.drafter is not None and len(again.drafter.writers) == 1
+    again = train(replace(short, out=out, drafts=(), search=7))
+    assert again.drafter is not None and len(again.drafter.writers) == 1 and again.drafter.search == 7
+    begun = gone_on(WeightOracle.from_pretrained(out, trainable=True), [], 9)
+    assert begun.drafter is not None and begun.drafter.search == begun.facts["search"] == 9
     other = train(replace(short, out=config.out.parent / "other", drafts=("programs", "house"), search=5))
     assert other.drafter is not None and [w.by_routes for w in other.drafter.writers] == [True, False]
     assert other.drafter.search == 5
