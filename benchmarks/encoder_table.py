@@ -1,6 +1,6 @@
-"""The runs of benchmarks/encoders.py as one table: a row for each setting, mean and range over its seeds.
+"""Runs of benchmarks/encoders.py and encoder_sweep.py as one table: a row for each setting, mean and range over its seeds.
 
-python benchmarks/encoder_table.py runs.json
+python benchmarks/encoder_table.py charts.json programs.json
 """
 
 from __future__ import annotations
@@ -14,46 +14,62 @@ from typing import Any
 
 import tyro
 
-COLUMNS = ("encoder", "kind", "targets", "steps", "batch", "relabel", "gauge_train", "gauge_test")
-SPLITS = ("test", "structure", "train")
+SETTINGS = ("kind", "targets", "relabel", "encoder", "steps", "batch", "gauge_train", "gauge_test")
+"""What tells runs apart, in the order of the rows; the seed does not."""
+ENCODERS = ("channels", "routes", "circuits", "set", "flat", "statistics")
+"""In this order."""
 
 
 @dataclass(frozen=True)
 class TableConfig:
     """Where the runs are."""
 
-    runs: tyro.conf.Positional[Path]
-    """JSON file that `benchmarks/encoders.py --out` wrote."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """JSON files that the benchmarks wrote."""
 
 
-def cell(values: Sequence[float]) -> str:
-    """Mean in %, and the range where there are several."""
-    mean = f"{100 * sum(values) / len(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+def cell(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
+    """Mean, and the range where there are several; in % unless scaled otherwise."""
+    mean = f"{scale * sum(values) / len(values):.{digits}f}"
+    low, high = (f"{scale * end:.{digits}f}" for end in (min(values), max(values)))
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+
+
+def cells(results: Sequence[dict[str, float]]) -> str:
+    """Share of equivalent programs / agreement per input / loss, over seeds."""
+    shares = [cell([r[name] for r in results]) for name in ("equivalent", "agreement")]
+    return " / ".join([*shares, cell([r["loss"] for r in results], 1.0, 2)]) if results else "-"
+
+
+def place(setting: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a setting stands among the rows."""
+    return tuple(ENCODERS.index(value) if value in ENCODERS else value for value in setting)
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """Markdown: share of equivalent programs / agreement per input, by split, at the last evaluation."""
+    """Markdown: equivalent / agreement / loss by split at the last evaluation; what all runs share stands above it."""
     groups = defaultdict[tuple[Any, ...], list[dict[str, Any]]](list)
     for run in runs:
-        groups[tuple(run["config"][name] for name in COLUMNS)].append(run)
-    lines = [[*COLUMNS, "parameters", "seeds", "s/step", *SPLITS], ["---"] * (len(COLUMNS) + 3 + len(SPLITS))]
-    for setting, found in sorted(groups.items(), key=lambda item: [str(value) for value in item[0]]):
+        groups[tuple(run["config"][name] for name in SETTINGS)].append(run)
+    vary = [i for i in range(len(SETTINGS)) if len({setting[i] for setting in groups}) > 1]
+    first = next(iter(groups))
+    shared = {name: first[i] for i, name in enumerate(SETTINGS) if i not in vary}
+    splits = list(dict.fromkeys(split for run in runs for split in run["history"][-1]["results"]))
+    lines = [[*(SETTINGS[i] for i in vary), "parameters", "seeds", "s/step", *splits]]
+    lines.append(["---"] * len(lines[0]))
+    for setting, found in sorted(groups.items(), key=lambda item: place(item[0])):
         last = [run["history"][-1] for run in found]
-        splits = []
-        for split in SPLITS:
-            results = [each["results"][split] for each in last if split in each["results"]]
-            shares = [cell([r[name] for r in results]) for name in ("equivalent", "agreement")] if results else ["-"]
-            splits.append(" / ".join(shares))
         seconds = sum(each["seconds_per_step"] for each in last) / len(last)
         facts = [f"{found[0]['encoder_parameters']:,}", str(len(found)), f"{seconds:.2f}"]
-        lines.append([*map(str, setting), *facts, *splits])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        by_split = [cells([e["results"][split] for e in last if split in e["results"]]) for split in splits]
+        lines.append([*(str(setting[i]) for i in vary), *facts, *by_split])
+    head = ", ".join(f"{name} {value}" for name, value in shared.items())
+    return "\n".join([head, "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 def main(config: TableConfig) -> None:
     """Read, print."""
-    print(table(json.loads(config.runs.read_text())))
+    print(table([run for path in config.runs for run in json.loads(path.read_text())]))
 
 
 if __name__ == "__main__":

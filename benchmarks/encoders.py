@@ -277,22 +277,9 @@ def row(config: BenchConfig, history: Sequence[dict[str, Any]], parameters: int)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main(config: BenchConfig) -> None:
-    """Load, train, test, write down."""
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("medium")
+def trained(config: BenchConfig, splits: dict[str, list[Example]]) -> dict[str, Any]:
+    """A run: train on the split train, test on all; its record, as `append` takes it."""
     torch.manual_seed(config.seed)
-    zoo = Zoo.open(config.zoo)
-    splits = {
-        "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
-        "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
-        "train": [
-            e
-            for each in (zoo, *map(Zoo.open, config.also))
-            for e in load(config, each, "train", config.targets, config.gauge_train)
-        ],
-    }
-    splits = {name: examples for name, examples in splits.items() if examples}
     model = new_model(config).to(config.device).train()
     parameters = sum(p.numel() for p in model.encoder.parameters())
     sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
@@ -307,9 +294,32 @@ def main(config: BenchConfig) -> None:
             model.train()
 
     history = train(model, splits, config, keep)
+    return {"config": plain, "encoder_parameters": parameters, "history": history}
+
+
+def settle() -> None:
+    """What torch is told once a process."""
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("medium")
+
+
+def main(config: BenchConfig) -> None:
+    """Load, train, test, write down."""
+    settle()
+    zoo = Zoo.open(config.zoo)
+    splits = {
+        "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
+        "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
+        "train": [
+            e
+            for each in (zoo, *map(Zoo.open, config.also))
+            for e in load(config, each, "train", config.targets, config.gauge_train)
+        ],
+    }
+    run = trained(config, {name: examples for name, examples in splits.items() if examples})
     if config.out is not None:
-        append(config.out, {"config": plain, "encoder_parameters": parameters, "history": history})
-    print("\nexact / equivalent / agreement in %\n\n" + row(config, history, parameters))
+        append(config.out, run)
+    print("\nexact / equivalent / agreement in %\n\n" + row(config, run["history"], run["encoder_parameters"]))
 
 
 if __name__ == "__main__":

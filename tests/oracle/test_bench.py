@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,18 +17,23 @@ from tests.oracle.targets import SMALL
 from zoo.build import build_zoo
 from zoo.spec import named_spec
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "encoders.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SIZES = {"steps": 2, "batch": 4, "eval_every": 2, "eval_targets": 2, "eval_train": 2, "flowcharts": 3}
+NARROW = DecoderConfig(d_model=32, n_layers=1, n_heads=2)
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    """The script as a module: it is not installed."""
-    spec = importlib.util.spec_from_file_location("bench_of_encoders", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def scripts() -> Iterator[None]:
+    """The folder of scripts, which are not installed, as one to import from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def bench(scripts: None) -> ModuleType:
+    """One run."""
+    return importlib.import_module("encoders")
 
 
 @pytest.mark.parametrize("muon_lr", [0.0, 0.01])
@@ -37,7 +42,6 @@ def test_a_run_on_two_zoos_is_saved_and_written_down(bench: ModuleType, muon_lr:
     folders = [tmp_path / name for name in ("one", "two")]
     for seed, folder in enumerate(folders):
         build_zoo(replace(spec, seed=seed), folder, workers=1, progress=False)
-    sizes = {"steps": 2, "batch": 4, "eval_every": 2, "eval_targets": 2, "eval_train": 2, "flowcharts": 3}
     files = {"out": tmp_path / "runs.json", "save": tmp_path / "decoder"}
     bench.main(
         bench.BenchConfig(
@@ -46,8 +50,8 @@ def test_a_run_on_two_zoos_is_saved_and_written_down(bench: ModuleType, muon_lr:
             kind="all",
             muon_lr=muon_lr,
             weights=SMALL,
-            decoder=DecoderConfig(d_model=32, n_layers=1, n_heads=2),
-            **sizes,
+            decoder=NARROW,
+            **SIZES,
             **files,
         )
     )
@@ -55,3 +59,29 @@ def test_a_run_on_two_zoos_is_saved_and_written_down(bench: ModuleType, muon_lr:
     assert run["config"]["also"] == [str(folders[1])] and run["history"][-1]["step"] == 2
     saved = Decompiler.from_pretrained(tmp_path / "decoder")
     assert saved.facts["run"]["muon_lr"] == muon_lr
+
+
+def test_a_sweep_runs_what_is_missing_and_the_table_has_a_row_for_each_setting(
+    bench: ModuleType, tmp_path: Path
+) -> None:
+    sweep, table = (importlib.import_module(name) for name in ("encoder_sweep", "encoder_table"))
+    build_zoo(replace(named_spec("tiny"), compiled=0, trained=12), tmp_path / "zoo", workers=1, progress=False)
+    run = bench.BenchConfig(tmp_path / "zoo", out=tmp_path / "runs.json", weights=SMALL, decoder=NARROW, **SIZES)
+    config = sweep.SweepConfig(run, encoders=("channels", "flat"), sizes=(2, 3), relabelled=(True,), seeds=(0,))
+    sweep.main(config)
+    first = json.loads((tmp_path / "runs.json").read_text())
+    assert [(r["config"]["targets"], r["config"]["encoder"]) for r in first] == [
+        *((2, "channels"), (2, "flat"), (3, "channels"), (3, "flat"))
+    ]
+    sweep.main(replace(config, seeds=(0, 1)))
+    both = json.loads((tmp_path / "runs.json").read_text())
+    assert both[:4] == first and len(both) == 8  # nothing was run twice
+    own, gauged = (both[0]["history"][-1]["results"][split] for split in ("test", "test, gauged"))
+    assert own["loss"] == pytest.approx(gauged["loss"], rel=1e-4)  # the main encoder is blind to gauges
+    own, gauged = (both[1]["history"][-1]["results"][split] for split in ("test", "test, gauged"))
+    assert own["loss"] != pytest.approx(gauged["loss"], rel=1e-6)  # the naive one is not
+    lines = table.table(both).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert rows[0][:4] == ["targets", "encoder", "parameters", "seeds"]
+    assert [row[:2] for row in rows[2:]] == [["2", "channels"], ["2", "flat"], ["3", "channels"], ["3", "flat"]]
+    assert all(row[3] == "2" for row in rows[2:]) and " to " in rows[2][-1]
