@@ -1,4 +1,4 @@
-"""Runs of benchmarks/encoders.py and encoder_sweep.py as one table: a row for each setting, mean and range over its seeds.
+"""Runs of encoders.py and encoder_sweep.py as one table: a row for each setting, mean and range over its seeds.
 
 python benchmarks/encoder_table.py charts.json programs.json
 """
