@@ -1,7 +1,8 @@
 """Properties read from weights: accuracy (Kendall's tau), number of questions, regime, by encoder.
 
     pip install scipy
-    OMP_NUM_THREADS=1 python benchmarks/properties.py --zoo ZOO --encoder channels --steps 1500
+    weight-oracle zoo build benchmarks/spread.toml --out spread
+    OMP_NUM_THREADS=1 python benchmarks/properties.py --zoo spread --encoder routes --steps 1500
 
 The zoo should hold targets of any accuracy: `training = { cut = 1.0 }` in its spec ends each training at a random step.
 Every target, for training and for testing, is read in a random gauge of its own.
@@ -29,6 +30,7 @@ from oracle.decompiler import Decompiler
 from oracle.neutral import Neutral, fold
 from oracle.properties import PropertyReader, properties_of, property_loss
 from oracle.rivals import ENCODERS
+from oracle.schedule import Optimizers, rate_share
 from oracle.symmetry import random_gauge
 from zoo.rows import ZooRow
 from zoo.store import Zoo
@@ -47,7 +49,11 @@ class PropertyConfig:
     batch: int = 64
     """Targets a step."""
     lr: float = 1e-3
-    """Peak learning rate."""
+    """Peak learning rate of AdamW: linear warm-up, then linear to zero."""
+    muon_lr: float = 0.0
+    """Peak learning rate of Muon, which then trains the matrices; 0: AdamW trains them too."""
+    warm_up: int = 100
+    """Steps of the warm-up."""
     seed: int = 0
     """Of gauges, initial weights and order."""
     start: Path | None = None
@@ -90,17 +96,15 @@ def main(config: PropertyConfig) -> None:
     zoo = Zoo.open(config.zoo)
     train, test = load(config, zoo, ["train"]), load(config, zoo, ["val", "test", "structure"])
     model, table = new_reader(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizers = Optimizers(model, config.lr, config.muon_lr, weight_decay=0.05)
     rng, began = random.Random(config.seed), time.perf_counter()
     for step in tqdm(range(config.steps), mininterval=10):
         rows, neutrals, labels = zip(*rng.choices(train, k=config.batch), strict=True)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * min(1, (step + 1) / 100) * (1 - step / config.steps)
         loss = property_loss(model(collate(neutrals, labels), table), properties_of(list(rows)))
-        optimizer.zero_grad()
+        optimizers.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizers.step(rate_share(step, 1 - step / config.steps, config.warm_up))
     seconds = time.perf_counter() - began
     model.eval()
     found: dict[str, list[np.ndarray]] = {"accuracy": [], "conditions": [], "regime": []}

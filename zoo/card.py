@@ -118,7 +118,9 @@ def _recipes(spec: ZooSpec) -> Iterable[str]:
             yield f"- **{stem_of(part, regime)}**, {count:,} drawn: {about}{_only(recipe)}."
             continue
         text = {
-            "compiled": f"random RASP programs, compiled ({_settings(recipe.programs) or 'the sampler as it is'})",
+            "compiled": f"flowcharts ({charts}), written into networks of the trained ones' shape ({shapes})"
+            if recipe.compiles == "flowchart"
+            else f"random RASP programs, compiled ({_settings(recipe.programs) or 'the sampler as it is'})",
             "trained": f"flowcharts ({charts}), each learned from random weights ({_settings(recipe.training)}) "
             f"by a transformer of its own ({shapes})",
             "untrained": f"random weights and no program ({shapes})",

@@ -110,10 +110,19 @@ def make_chunk(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tuple[
 
         return make_legible(spec, plan)
     from zoo.compiled import make_compiled
+    from zoo.compiled_charts import make_compiled_charts
 
     if plan.regime == "trained":
         return make_trained(spec, plan, device)
-    return make_compiled(spec, plan) if plan.regime == "compiled" else make_untrained(spec, plan)
+    if plan.regime == "untrained":
+        return make_untrained(spec, plan)
+    return make_compiled_charts(spec, plan) if writes_charts(spec, plan) else make_compiled(spec, plan)
+
+
+def writes_charts(spec: ZooSpec, plan: ChunkPlan) -> bool:
+    """Whether a chunk's targets are flowcharts that are written into networks of the trained ones' shape."""
+    recipe = spec.recipe(plan.part)
+    return plan.regime == "compiled" and recipe.legible is None and recipe.compiles == "flowchart"
 
 
 def member_of(
@@ -163,7 +172,7 @@ def make_trained(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tupl
     failures = []
     for target_id, seed in zip(plan.ids(), plan.seeds(spec), strict=True):
         try:
-            charts.append((target_id, seed, _chart(recipe, seed)))
+            charts.append((target_id, seed, draw_chart(recipe, seed)))
         except InputError as problem:
             failures.append(Failure(target_id, seed, str(problem)))
     if not charts:
@@ -173,13 +182,13 @@ def make_trained(spec: ZooSpec, plan: ChunkPlan, device: Device = "cpu") -> tupl
     made: list[Member | Failure] = []
     for i, (target_id, seed, chart) in enumerate(charts):
         labels = stack.records[i].to_json() | ({} if device == "cpu" else {"device": device})
-        facts = _flowchart_facts(chart, labels)
+        facts = flowchart_facts(chart, labels)
         made.append(member_of(plan, target_id, seed, config, member_weights(config, stack.params, i), facts))
     members, diverged = sorted_out(made)
     return members, failures + diverged
 
 
-def _chart(recipe: ZooSpec, seed: int) -> Flowchart:
+def draw_chart(recipe: ZooSpec, seed: int) -> Flowchart:
     """The first flowchart from a seed on that is of the splits wanted."""
     return draw_of_splits(lambda at: sample_flowchart(at, recipe.flowcharts), _split_of_chart, seed, recipe.splits)
 
@@ -202,9 +211,9 @@ def check_recipes(spec: ZooSpec) -> None:
         recipe = spec.recipe(part)
         if recipe.legible is not None:
             continue
-        if regime == "compiled":
+        if regime == "compiled" and recipe.compiles == "rasp":
             sampler_config(recipe)
-        if regime == "trained":
+        elif regime != "untrained":
             _try_flowcharts(recipe)
 
 
@@ -249,7 +258,8 @@ def config_of(spec: ZooSpec, plan: ChunkPlan) -> TargetConfig:
     return target_config(shape, chart.vocab_size, chart.n_answers, chart.max_seq_len)
 
 
-def _flowchart_facts(chart: Flowchart, labels: dict[str, Any]) -> Facts:
+def flowchart_facts(chart: Flowchart, labels: dict[str, Any]) -> Facts:
+    """What a flowchart says of its target."""
     return Facts(
         kind="flowchart",
         text=chart.text(),

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tracr_tasks.errors import ZooError
-from zoo.chunks import ChunkPlan, config_of, plan_chunks
+from zoo.chunks import ChunkPlan, config_of, plan_chunks, writes_charts
 from zoo.files import shown, sync_folder, write_if_other
 from zoo.growth import grown
 from zoo.rows import INDEX_FILE
@@ -100,7 +100,9 @@ def planned_bytes(spec: ZooSpec, todo: Sequence[ChunkPlan]) -> int:
     """About how much chunks will fill; exact for the weights of trained and untrained targets."""
     total = 0
     for plan in todo:
-        own_shape = plan.regime == "compiled" and spec.recipe(plan.part).legible is None
+        own_shape = (
+            plan.regime == "compiled" and spec.recipe(plan.part).legible is None and not writes_charts(spec, plan)
+        )
         numbers = COMPILED_NUMBERS if own_shape else row_length(config_of(spec, plan))
         total += len(plan) * (4 * numbers + ROW_TEXT)
     return total

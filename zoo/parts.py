@@ -15,6 +15,8 @@ from zoo.training_config import Architecture, TrainConfig
 
 MAX_COUNT = 2_000_000
 """Targets of one regime; more than any disk here holds, and a mistyped 10^9 is refused."""
+COMPILED = ("rasp", "flowchart")
+"""Kinds of program that compiled targets may be of."""
 REGIMES = ("compiled", "trained", "untrained", *HISTORIES)
 """How targets get their weights, in the order of the index."""
 
@@ -45,6 +47,8 @@ class Part:
     """Shapes of trained and untrained targets."""
     programs: Mapping[str, Any] | None = None
     """Fields of `tracr_tasks.SamplerConfig` that differ from its defaults."""
+    compiles: str | None = None
+    """In place of the spec's."""
     seeded: int = 0
     """Networks that begin with a compiled variable of their program in them; so do the three below."""
     permuted: int = 0
@@ -72,7 +76,7 @@ class Part:
 
     def overrides(self) -> dict[str, Any]:
         """The counts, and the recipes that are given."""
-        names = (*REGIMES, "splits", "flowcharts", "training", "architectures", "programs", "legible")
+        names = (*REGIMES, "splits", "flowcharts", "training", "architectures", "programs", "compiles", "legible")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -113,7 +117,7 @@ def check_histories(spec: Any) -> None:
 
 
 def check_counts(owner: Any, where: str) -> None:
-    """Refuse a count of a regime that is out of range, or splits that there are not.
+    """Refuse a count of a regime that is out of range, and splits or kinds of compiled program that there are not.
 
     Raises:
         InputError: there is one.
@@ -124,5 +128,7 @@ def check_counts(owner: Any, where: str) -> None:
             raise InputError(f"{where}: {name} = {count!r}, expected 0 to {MAX_COUNT}")
     if owner.splits is not None and (not owner.splits or set(owner.splits) - set(SPLITS)):
         raise InputError(f"{where}: splits = {list(owner.splits)!r}, expected some of {', '.join(SPLITS)}")
+    if owner.compiles not in (None, *COMPILED):
+        raise InputError(f"{where}: compiles = {owner.compiles!r}, expected {' or '.join(COMPILED)}")
     if owner.architectures is not None and not owner.architectures:
         raise InputError(f"{where}: architectures is empty, expected at least one")

@@ -54,6 +54,9 @@ class ZooSpec:
     """Shapes of trained and untrained targets; chunks take them in turn."""
     programs: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `tracr_tasks.SamplerConfig` that differ from its defaults; bounds on size are among them."""
+    compiles: str = "rasp"
+    """What compiled targets compute: "rasp" programs, or a "flowchart" each, written into a network of the shape that
+    trained targets have (chart_weights.py)."""
     parts: tuple[Part, ...] = ()
     """More targets, made by other recipes, each part under its name; the counts above are the part without a name."""
     growth: Growth | None = None

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from tracr_tasks.errors import ProgramError, ZooError
 from tracr_tasks.exact import format_value
+from zoo.accuracy import RUN_INPUTS, flowchart_accuracy
 from zoo.chunks import plan_chunks
-from zoo.flowchart import Flowchart, input_ids
+from zoo.flowchart import Flowchart
 from zoo.rows import HOW_TO_REPAIR, ZooRow
 from zoo.shard import Shard, damage, read_shard, shard_names, shard_path
 from zoo.split import split_of
 from zoo.store import Zoo, program_of
 from zoo.target import Target
 
-RUN_INPUTS = 512
-"""Inputs that a target of the sample is run on."""
 LEARNED_SLACK = 0.005
 """How far the accuracy of a hidden network may be from that measured before; rounding moves an answer in a thousand."""
 RECORDED_INPUTS = 256
@@ -206,13 +204,3 @@ def _same(answer: str, expected: str) -> bool:
         return abs(float(answer) - float(expected)) <= 1e-4 * max(1.0, abs(float(expected)))
     except ValueError:  # not two numbers
         return answer == expected
-
-
-def flowchart_accuracy(target: Target, chart: Flowchart) -> float:
-    """Share of 512 random inputs (drawn under a fixed seed) on which a target gives its flowchart's answer."""
-    pool = input_ids(len(chart.vocab), chart.max_seq_len)
-    ids = pool[np.random.Generator(np.random.PCG64(4)).integers(0, len(pool), RUN_INPUTS)]
-    full = torch.from_numpy(np.concatenate([np.zeros((len(ids), 1), dtype=np.int64), ids + 2], 1))
-    read = -1 if target.config.read_out == "last" else 0
-    said = target.run(full)[:, read].argmax(-1).numpy()
-    return float((said == chart.run_batch(ids)).mean())

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracr_tasks.errors import InputError, ZooError
+from zoo.accuracy import flowchart_accuracy
 from zoo.build import build, build_zoo
 from zoo.files import read_header
 from zoo.flowchart import Flowchart
@@ -21,7 +22,7 @@ from zoo.shard import row_sha256, shard_names, shard_path
 from zoo.spec import ZooSpec, named_spec
 from zoo.store import Zoo
 from zoo.training_config import TrainConfig
-from zoo.verify import flowchart_accuracy, repair_zoo, verify_zoo
+from zoo.verify import repair_zoo, verify_zoo
 
 SPEC = named_spec("tiny")
 
