@@ -79,6 +79,6 @@ PARTS_SLOTS = {"where": "operation", "inside": "part"}
 def has_parts(subject: Subject) -> bool:
     """Whether a subject is the transformer that its program compiles to (one with a history may be a part of another),
     and computes anything."""
-    if subject.regime != "compiled" or "history" in subject.labels:
+    if (subject.kind, subject.regime) != ("rasp", "compiled") or "history" in subject.labels:
         return False
     return any(node.op in COMPUTED for node in subject.program.nodes)

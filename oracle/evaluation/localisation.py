@@ -23,7 +23,7 @@ from oracle.batch import WeightBatch, collate
 from oracle.evaluation.bench import Bench
 from oracle.facts import Question
 from oracle.neutral import fold
-from oracle.part_questions import COMPUTED
+from oracle.part_questions import COMPUTED, has_parts
 from oracle.phrasings import phrasings
 from oracle.places import Place, places_of
 from oracle.questions import OPERATIONS
@@ -89,7 +89,7 @@ def cases_of(bench: Bench, limit: int) -> tuple[list[Case], dict[int, Example]]:
     compiler's numbers of heads and neurons hold."""
     cases, examples = list[Case](), dict[int, Example]()
     for i, example in enumerate(bench.examples):
-        if example.subject.regime != "compiled" or "history" in example.subject.labels or len(examples) == limit:
+        if not has_parts(example.subject) or len(examples) == limit:
             continue
         compiled, target = compile_program(example.subject.program), bench.targets[i]
         if not as_compiled(compiled, target):
