@@ -17,7 +17,7 @@ own: nothing is certified, and what the decoder wrote first stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +46,11 @@ DOUBTS, ANEW = 40, 8
 them after which the rest is written anew."""
 LONGEST = 140
 """Pieces of the longest proposal."""
+APART = 0.2
+"""Distance from which on a proposal is not looked at table by table: in another gauge the target itself is 0.02 away."""
+TOGETHER, LIKE = 16, 1.2
+"""Proposals that are read at once, and by how much the largest of them may be larger than the smallest: one of 300
+nodes among those of 60 would make each cost as much."""
 CLOSE = 0.002
 """Largest difference between entries of tables (as asinh of three times them) of targets that are one and the same."""
 
@@ -94,16 +99,15 @@ class _Search:
             if (compiled := proposal(text, self.target, self.labels)) is not None:
                 self.tried += 1
                 fresh[text] = compiled
-        if not fresh:
-            return
-        batch = collate([each.neutral for each in fresh.values()], [each.labels for each in fresh.values()])
-        with torch.no_grad():
-            read = self.decoder.encoder(batch, self.decoder.table)
-        for (text, compiled), tokens in zip(fresh.items(), read, strict=True):
-            own = tokens[: len(compiled.routes.kind)]
-            self.near[text] = distance(self.tokens[0], own)
-            if self.certified is None and self.is_target(compiled, own):
-                self.certified = text
+        for part in alike(fresh):
+            batch = collate([each.neutral for each in part.values()], [each.labels for each in part.values()])
+            with torch.no_grad():
+                read = self.decoder.encoder(batch, self.decoder.table)
+            for (text, compiled), tokens in zip(part.items(), read, strict=True):
+                own = tokens[: len(compiled.routes.kind)]
+                self.near[text] = distance(self.tokens[0], own)
+                if self.certified is None and self.near[text] < APART and self.is_target(compiled, own):
+                    self.certified = text
 
     def is_target(self, compiled: Proposal, tokens: Float[Tensor, "n d"]) -> bool:
         """Whether a proposal's routes are the target's, node for node as their tokens say, under the same labels."""
@@ -185,6 +189,20 @@ def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
         return None
     names = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     return Proposal(neutral, neutral.routes, names)
+
+
+def alike(proposals: Mapping[str, Proposal]) -> Iterator[dict[str, Proposal]]:
+    """Proposals in parts to be read at once, of like numbers of nodes, the smallest ones first."""
+    part, least = dict[str, Proposal](), 0
+    for text, each in sorted(proposals.items(), key=lambda item: len(item[1].routes.kind)):
+        size = len(each.routes.kind)
+        if part and (len(part) == TOGETHER or size > LIKE * least):
+            yield part
+            part = {}
+        least = least if part else size
+        part[text] = each
+    if part:
+        yield part
 
 
 def same_names(one: LabelIds, other: LabelIds) -> bool:
