@@ -47,7 +47,7 @@ them after which the rest is written anew."""
 LONGEST = 140
 """Pieces of the longest proposal."""
 APART = 0.2
-"""Distance from which on a proposal is not looked at table by table: in another gauge the target itself is 0.02 away."""
+"""Distance from which on tables are not compared: the target itself, in another gauge, is 0.02 away at most so far."""
 TOGETHER, LIKE = 16, 1.2
 """Proposals that are read at once, and by how much the largest of them may be larger than the smallest: one of 300
 nodes among those of 60 would make each cost as much."""
