@@ -13,7 +13,7 @@ from zoo.legible.studies.report import markdown
 
 MAIN = (OWN, SWAPPED, NOTHING, SOURCE)
 """Columns of the table by question."""
-NAMES = {"rasp": "compiled", "flowchart": "trained on flowcharts", "none": "untrained"}
+NAMES = {"rasp": "RASP programs", "flowchart": "flowcharts", "none": "untrained"}
 SPLITS = {"test": "unseen functions", "structure": "unseen structures"}
 
 
