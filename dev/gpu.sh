@@ -56,7 +56,7 @@ case $piece in
     trap 'pack decoder' EXIT
     timeout --signal=TERM --kill-after=20 "$LIMIT" \
       python3 benchmarks/encoders.py --zoo "$WORK/zoo" --kind all --device "$DEVICE" --minutes 6 --gauge-train --gauge-test \
-      --targets 100000 --save "$WORK/decoder" --start oracle/assets/decoder $(given --start decoder decoder_config.json) "$@"
+      --targets 100000 --save "$WORK/decoder" --start oracle/assets/oracle/drafter/0 $(given --start decoder decoder_config.json) "$@"
     ;;
   train)
     trap 'pack oracle' EXIT

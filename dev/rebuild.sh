@@ -52,4 +52,4 @@ stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also
   --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
-python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report" --programs "$dir/rasp" --charts "$dir/structures"
+python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"

@@ -16,13 +16,11 @@ from typing import Any
 import tyro
 from cards import write_cards
 
-from oracle.bases import ASSETS, HOUSE, fingerprint
+from oracle.bases import ASSETS, FLOWCHARTS, HOUSE, PROGRAMS, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
 from oracle.decompiler import CONFIG_FILE as DECODER_FILE
-from oracle.decompiler import WEIGHTS_FILE
 from oracle.learned import FILE as FUNCTIONS
 from oracle.oracle import ADAPTER, CONFIG_FILE, DRAFTER, ENCODER_FILE
-from oracle.programs import FLOWCHARTS, PROGRAMS
 
 LIMIT = 32 << 20
 BASE_FILES = (
@@ -49,11 +47,8 @@ class Config:
     oracle: Path
     """Folder that `weight-oracle train` wrote, with that base."""
     results: Path
-    """Folder that `weight-oracle eval` wrote, with that oracle."""
-    programs: Path | None = None
-    """Folder of the decoder of RASP programs; the one that is there stays if not given."""
-    charts: Path | None = None
-    """Folder of the decoder of flowcharts; the one that is there stays if not given."""
+    """Folder that `weight-oracle eval` wrote, with that oracle. `weight-oracle decompile` uses its first two decoders: of
+    flowcharts, of RASP programs."""
 
 
 def last_part(path: Any) -> Any:
@@ -63,14 +58,12 @@ def last_part(path: Any) -> Any:
     return Path(path).name if path else path
 
 
-def ship_decoder(source: Path, target: Path) -> None:
-    """Copy a decoder's two files; of folders that it was trained on the names are kept."""
-    target.mkdir(parents=True, exist_ok=True)
-    (target / WEIGHTS_FILE).write_bytes((source / WEIGHTS_FILE).read_bytes())
-    facts = json.loads((source / DECODER_FILE).read_text())
+def without_paths(decoder: Path) -> None:
+    """Keep but the names of the folders that a decoder was trained on."""
+    facts = json.loads((decoder / DECODER_FILE).read_text())
     run = facts.get("run", {})
     run |= {key: last_part(value) for key, value in run.items() if key in RUN_PATHS}
-    (target / DECODER_FILE).write_text(json.dumps(facts, indent=1) + "\n")
+    (decoder / DECODER_FILE).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def main(config: Config) -> None:
@@ -80,6 +73,7 @@ def main(config: Config) -> None:
         raise SystemExit(f"{config.oracle} was trained on another base than {config.base}")
     also = [name for name in (CALIBRATOR, FUNCTIONS) if (config.oracle / name).exists()]
     also += [str(path.relative_to(config.oracle)) for path in sorted((config.oracle / DRAFTER).glob("*/decoder*"))]
+    cards = {card: card.read_bytes() for folder in (FLOWCHARTS, PROGRAMS) for card in folder.glob("*.md")}
     shipped = ((config.base, BASE_FILES, HOUSE), (config.oracle, (*ORACLE_FILES, *also), "oracle"))
     for source, names, folder in shipped:
         shutil.rmtree(ASSETS / folder, ignore_errors=True)
@@ -93,9 +87,10 @@ def main(config: Config) -> None:
     adapter.write_text(
         json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": HOUSE}, indent=1) + "\n"
     )
-    for source, target in ((config.programs, PROGRAMS), (config.charts, FLOWCHARTS)):
-        if source is not None:
-            ship_decoder(source, target)
+    for decoder in (ASSETS / "oracle" / DRAFTER).iterdir():
+        without_paths(decoder)
+    for card, text in cards.items():  # written by people
+        card.write_bytes(text)
     write_cards(ASSETS, config.results)
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
     if size > LIMIT:

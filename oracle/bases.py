@@ -21,6 +21,8 @@ from zoo.target_files import MAX_LAYERS
 
 ASSETS = Path(__file__).parent / "assets"
 """What ships with the package: the house base model and the default oracle."""
+FLOWCHARTS, PROGRAMS = (ASSETS / "oracle" / "drafter" / number for number in "01")
+"""The decoders that ship, of flowcharts and of RASP programs: those that the default oracle asks first for a draft."""
 HOUSE = "house"
 BASE_BESIDE = "base"
 """Subfolder of an oracle's folder that has its base, where the configuration says `BESIDE`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from oracle.bases import ASSETS
+from oracle.bases import FLOWCHARTS
 from oracle.batch import WeightBatch, collate
 from oracle.checked import built, checked_sizes
 from oracle.config import EncoderConfig
@@ -61,7 +61,7 @@ class Decompiler:
         Raises:
             OracleError: a missing or damaged folder.
         """
-        folder = ASSETS / "decoder" if path is None else Path(path)
+        folder = FLOWCHARTS if path is None else Path(path)
         if not (folder / CONFIG_FILE).is_file():
             raise OracleError(f"{shown(folder, 300)}: no {CONFIG_FILE}; expected the folder of a trained decoder")
         facts = read_json(folder / CONFIG_FILE, 1 << 20, OracleError)

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from oracle.bases import ASSETS
+from oracle.bases import FLOWCHARTS, PROGRAMS
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler, check_size, finite
 from oracle.drafter import Drafter
 from oracle.neutral import fold
 from zoo.target import Target
-
-FLOWCHARTS, PROGRAMS = ASSETS / "decoder", ASSETS / "programs"
 
 
 @cache

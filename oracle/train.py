@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from oracle import checkpoint
+from oracle.bases import PROGRAMS
 from oracle.checkpoint import Progress
 from oracle.config import TrainConfig, to_json
 from oracle.drafter import Drafter
@@ -35,7 +36,6 @@ from oracle.neutral import positions_of
 from oracle.oracle import WeightOracle, new_oracle, oracle_on_decoder
 from oracle.precision import quick_products
 from oracle.preflight import check_gap, preflight
-from oracle.programs import PROGRAMS
 from oracle.questions import ask, families_of
 from oracle.schedule import Optimizers, best_device, budget_left, progress, rate_share
 from oracle.stand_ins import are_plain

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oracle import grade
-from oracle.bases import ASSETS, base_folder, fingerprint
+from oracle.bases import FLOWCHARTS, base_folder, fingerprint
 from oracle.calibration import FILE as CALIBRATOR
 from oracle.config import EvalConfig, to_json
 from oracle.decompiler import CONFIG_FILE as DECODER_CONFIG
@@ -50,7 +50,7 @@ def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
         "oracle": hash_of(oracle),
         "zoo": zoo.content_hash(),
         "references": None if config.references is None else Zoo.open(config.references).content_hash(),
-        "decoder": _sha256(config.decoder or ASSETS / "decoder", (DECODER_CONFIG, DECODER_WEIGHTS)),
+        "decoder": _sha256(config.decoder or FLOWCHARTS, (DECODER_CONFIG, DECODER_WEIGHTS)),
         "options": options,
     }
 

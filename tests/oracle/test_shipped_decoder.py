@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from oracle.bases import FLOWCHARTS, PROGRAMS
 from oracle.decoder import Written
 from oracle.decompiler import Decompiler
 from oracle.grade import grade
@@ -49,7 +50,7 @@ def test_it_reads_the_weights_in_any_gauge(unseen: list[tuple[Subject, Target]])
     assert n_right(unseen, one) > 0.7 * len(unseen)
     assert n_right(unseen, [*one[1:], one[0]]) < 0.1 * len(unseen)
     assert sum(a.text == b.text for a, b in zip(one, other, strict=True)) >= len(unseen) - 1
-    assert Path(__file__).parents[2].joinpath("oracle", "assets", "decoder", "README.md").is_file()
+    assert (FLOWCHARTS / "README.md").is_file()
 
 
 def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Path) -> None:
@@ -77,4 +78,4 @@ def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Pa
         for t in targets[:3]
     ]
     assert not any(w.certified for w in decompile(shuffled, search=60))
-    assert Path(__file__).parents[2].joinpath("oracle", "assets", "programs", "README.md").is_file()
+    assert (PROGRAMS / "README.md").is_file()
