@@ -47,8 +47,8 @@ class Config:
     oracle: Path
     """Folder that `weight-oracle train` wrote, with that base."""
     results: Path
-    """Folder that `weight-oracle eval` wrote, with that oracle. Its first two decoders, of flowcharts and of programs, are
-    those of `weight-oracle decompile`."""
+    """Folder that `weight-oracle eval` wrote, with that oracle. Its first two decoders, of flowcharts and of programs,
+    are those of `weight-oracle decompile`."""
 
 
 def last_part(path: Any) -> Any:
