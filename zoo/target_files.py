@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -100,11 +101,18 @@ def config_from_json(value: Any, path: Path) -> TargetConfig:
         raise TargetError(f"{where}: unknown field '{shown(unknown[0])}', expected {', '.join(sorted(known))}")
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in value]:
         raise TargetError(f"{where}: field '{missing[0]}' is missing")
-    hints = get_type_hints(TargetConfig)
+    hints = config_hints()
     config = TargetConfig(**{n: _checked(n, hints[n], value[n], where) for n in known if n in value})
     for name, expected in _misfits(config):
         raise refused(where, name, getattr(config, name), expected)
     return config
+
+
+@cache
+def config_hints() -> dict[str, Any]:
+    """Types of the fields of a configuration. A zoo has one configuration for each shape, ten thousand of compiled
+    targets."""
+    return get_type_hints(TargetConfig)
 
 
 def refused(where: str, name: str, value: Any, expected: str) -> TargetError:
