@@ -8,8 +8,10 @@ import torch
 
 from oracle.altered import lacking
 from oracle.batch import collate
+from oracle.neutral import Neutral
 from oracle.oracle import WeightOracle
-from oracle.places import places_of
+from oracle.places import Place, places_of
+from oracle.routes import writing
 from oracle.subjects import Example
 from tracr_tasks.errors import InputError
 
@@ -40,13 +42,20 @@ def preflight(oracle: WeightOracle, examples: Sequence[Example]) -> None:
 
 @torch.no_grad()
 def uncovered(oracle: WeightOracle, example: Example) -> list[str]:
-    """Heads and neurons of a target whose absence changes no weight token."""
+    """Heads and neurons of a target that write something, and whose absence changes no weight token."""
     one = collate([example.neutral], [example.labels])
-    places = [place for place in places_of(one) if place.layer is not None][:COVERED]
+    places = [place for place in places_of(one) if place.layer is not None and writes(example.neutral, place)][:COVERED]
     targets = [example.neutral, *(lacking(example.neutral, [place]) for place in places)]
     tokens = oracle.read(targets, [example.labels] * len(targets))
     moved = (tokens[1:] - tokens[:1]).abs().amax((1, 2))
     return [str(place) for place, by in zip(places, moved.tolist(), strict=True) if by < ALIKE]
+
+
+def writes(target: Neutral, place: Place) -> bool:
+    """Whether a head or neuron writes anything; one that does not is no part of what the target computes."""
+    assert place.layer is not None
+    heads, neurons = writing(target.layers[place.layer])
+    return bool((heads if place.kind == "head" else neurons)[place.index])
 
 
 def gaps(found: Mapping[str, float]) -> dict[str, float]:

@@ -221,6 +221,11 @@ def test_preflight_refuses_tokens_that_carry_nothing(folder: Path, zoo: Zoo, mon
     with pytest.raises(InputError, match=r"are the same without L0H0, .*L0N0"):
         preflight(oracle, examples)
     monkeypatch.undo()
+    first = examples[0].neutral.layers[0]
+    silent = replace(first, W_O=first.W_O.clone().index_fill_(0, torch.tensor([0]), 0.0))  # no part of the function
+    with torch.no_grad():
+        oracle.encoder.gain.fill_(1.0)
+    preflight(oracle, [replace(examples[0], neutral=replace(examples[0].neutral, layers=[silent]))])
     with torch.no_grad():
         oracle.encoder.gain.fill_(torch.nan)
     with pytest.raises(InputError, match="not finite"):
