@@ -37,8 +37,10 @@ def cell(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
 
 def cells(results: Sequence[dict[str, float]]) -> str:
     """Share of equivalent programs / agreement per input / loss, over seeds."""
+    if not results:
+        return "-"
     shares = [cell([r[name] for r in results]) for name in ("equivalent", "agreement")]
-    return " / ".join([*shares, cell([r["loss"] for r in results], 1.0, 2)]) if results else "-"
+    return " / ".join([*shares, cell([r["loss"] for r in results], 1.0, 2)])
 
 
 def place(setting: tuple[Any, ...]) -> tuple[Any, ...]:

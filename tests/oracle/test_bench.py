@@ -85,3 +85,6 @@ def test_a_sweep_runs_what_is_missing_and_the_table_has_a_row_for_each_setting(
     assert rows[0][:4] == ["targets", "encoder", "parameters", "seeds"]
     assert [row[:2] for row in rows[2:]] == [["2", "channels"], ["2", "flat"], ["3", "channels"], ["3", "flat"]]
     assert all(row[3] == "2" for row in rows[2:]) and " to " in rows[2][-1]
+    other = {**both[0], "config": {**both[0]["config"], "kind": "rasp"}, "history": [{**both[0]["history"][-1]}]}
+    other["history"][-1]["results"] = {"train": other["history"][-1]["results"]["train"]}
+    assert "| - |" in table.table([*both, other])  # runs that were tested on other splits
