@@ -135,7 +135,8 @@ def _places(component: Component) -> list[Place]:
 
 @torch.no_grad()
 def losses_of(bench: Bench, example: Example, case: Case) -> dict[tuple[str, str], tuple[float, float]]:
-    """(way, family) -> rise of the loss without the own components, and without the others."""
+    """(way, family) -> rise of the loss without the own components, and without the others. Drafts are what decoders
+    write: no program has the weights of a target with a part taken away, so that a search would find none."""
     reader, groups = bench.oracle.reader, ((), case.own, case.others)
     targets = [lacking(example.neutral, group) for group in groups]
     batch = collate(targets, [example.labels] * len(groups))
@@ -147,7 +148,7 @@ def losses_of(bench: Bench, example: Example, case: Case) -> dict[tuple[str, str
         rows = [whole[0] * torch.tensor([[place not in group] for place in order]).to(whole) for group in groups]
         shown[WAYS[1]] = reader.read(pad_sequence(rows, batch_first=True))
     if bench.oracle.drafter is not None and example.pieces is not None:
-        written = bench.oracle.drafter.write(targets, [example.pieces] * len(groups))
+        written = bench.oracle.drafter.write(targets, [example.pieces] * len(groups), search=0)
         shown[WAYS[2]] = reader.read(hidden, [draft.text for draft in written])
     found = {}
     for way, prefix in shown.items():
