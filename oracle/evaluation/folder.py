@@ -56,7 +56,7 @@ def identity_of(config: EvalConfig, oracle: Path, zoo: Zoo) -> dict[str, Any]:
 
 
 def hash_of(oracle: Path) -> str:
-    """sha256 of what an oracle answers by: adapter, encoder, confidence and base."""
+    """sha256 of what an oracle answers by: configuration, adapter, encoder, drafters, confidence and base."""
     base = fingerprint(base_folder(read_facts(oracle)["base"], oracle))
     drafters = sorted(str(path.relative_to(oracle)) for path in (oracle / DRAFTER).glob(f"*/{DECODER_WEIGHTS}"))
     adapter = f"{ADAPTER}/adapter_model.safetensors"
