@@ -15,7 +15,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -303,6 +303,12 @@ def settle() -> None:
     torch.set_float32_matmul_precision("medium")
 
 
+def learned(config: BenchConfig, folder: Path) -> list[Example]:
+    """Training targets of a zoo, told apart from those of other zoos, which may have the same ids."""
+    examples = load(config, Zoo.open(folder), "train", config.targets, config.gauge_train)
+    return [replace(e, id=f"{folder}/{e.id}") for e in examples]
+
+
 def main(config: BenchConfig) -> None:
     """Load, train, test, write down."""
     settle()
@@ -310,11 +316,7 @@ def main(config: BenchConfig) -> None:
     splits = {
         "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
         "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
-        "train": [
-            e
-            for each in (zoo, *map(Zoo.open, config.also))
-            for e in load(config, each, "train", config.targets, config.gauge_train)
-        ],
+        "train": [e for folder in (config.zoo, *config.also) for e in learned(config, folder)],
     }
     run = trained(config, {name: examples for name, examples in splits.items() if examples})
     if config.out is not None:

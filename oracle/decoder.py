@@ -168,15 +168,16 @@ class Written:
     """Whether the text was compiled, and has the target's weights up to symmetries (search.py)."""
 
 
-KeyValue = tuple[Float[Tensor, "batch head _ d_head"], Float[Tensor, "batch head _ d_head"]]
-Memory = tuple[KeyValue, Float[Tensor, "batch 1 1 _"]]
-"""A layer's keys and values of the weight tokens, and what is added to their scores: -inf for padding."""
+KeyValue = tuple[Float[Tensor, "#batch head _ d_head"], Float[Tensor, "#batch head _ d_head"]]
+Memory = tuple[KeyValue, Float[Tensor, "#batch 1 1 _"]]
+"""A layer's keys and values of the weight tokens, and what is added to their scores: -inf for padding. Those of one
+target may be read by many texts."""
 
 
 def attend(
     query: Float[Tensor, "batch head m d_head"],
-    keys: Float[Tensor, "batch head n d_head"],
-    values: Float[Tensor, "batch head n d_head"],
+    keys: Float[Tensor, "#batch head n d_head"],
+    values: Float[Tensor, "#batch head n d_head"],
     added: Float[Tensor, "#batch 1 #m n"] | None = None,
 ) -> Float[Tensor, "batch head m d_head"]:
     """Scaled dot-product attention, written out: on short texts the backward pass of torch's own is the slower one."""
@@ -276,39 +277,45 @@ class WeightDecoder(nn.Module):
         return each.sum(1) / (wanted != PAD).sum(1)
 
     @torch.no_grad()
-    def continued(
+    def likeliest(
         self,
         tokens: Float[Tensor, "1 n d_model"],
-        beginnings: Sequence[Sequence[int]],
+        width: int,
         longest: int,
-        temperature: float = 0.0,
-        seed: int = 0,
+        near: Sequence[int] | None = None,
+        pull: float = 0.0,
     ) -> list[list[int]]:
-        """Pieces of texts behind the weight tokens of one target, END left out: each begins as given, and goes on with
-        the likeliest piece, or at a temperature with one drawn under a seed."""
-        rng = torch.Generator(device=tokens.device).manual_seed(seed)
-        n, longest = len(beginnings), min(longest, self.config.max_len)
-        memory, past = self._remember(tokens.expand(n, -1, -1)), None
-        last = torch.full((n, 1), START, device=tokens.device)
-        written = list[list[int]]([] for _ in range(n))
-        ended = [False] * n
-        for place in range(longest):
+        """Pieces of likely texts behind the weight tokens of one target, END left out, the likeliest first: a beam
+        search that follows `width` beginnings at once, and gives at most as many texts of at most so many pieces. Where
+        none of them comes to its end, they are given as far as they go.
+
+        With `near`, pieces of another text, each is `pull` nats likelier in its place than the decoder says: what is
+        found differs from that text in few places, those that together are the most likely.
+        """
+        memory, past = self._remember(tokens), None
+        texts, scores, last = [list[int]()], tokens.new_zeros(1), torch.full((1, 1), START, device=tokens.device)
+        ended = list[tuple[float, list[int]]]()
+        pulled = [*near, END] if near is not None else []
+        for place in range(min(longest + 1, self.config.max_len)):
             logits, past = self._logits(last, memory, past)
-            if temperature:
-                shares = (logits[:, -1].float() / temperature).softmax(-1)
-                chosen = torch.multinomial(shares, 1, generator=rng)[:, 0].tolist()
-            else:
-                chosen = logits[:, -1].argmax(-1).tolist()
-            for row, beginning in enumerate(beginnings):
-                piece = beginning[place] if place < len(beginning) else chosen[row]
-                chosen[row] = piece
-                ended[row] = ended[row] or piece == END
-                if not ended[row]:
-                    written[row].append(piece)
-            if all(ended):
+            likely = logits[:, -1].float()
+            if place < len(pulled):
+                likely[:, pulled[place]] += pull
+            total = scores[:, None] + likely.log_softmax(-1)
+            best = total.flatten().topk(min(2 * width, total.numel()))
+            steps = [(score, *divmod(i, total.shape[1])) for score, i in zip(*(x.tolist() for x in best), strict=True)]
+            ended += [(score, texts[row]) for score, row, piece in steps if piece == END]
+            ended = sorted(ended, key=lambda each: -each[0])[:width]
+            least = ended[-1][0] if len(ended) == width else -torch.inf
+            steps = [step for step in steps if step[2] != END and step[0] > least][:width]
+            if not steps:
                 break
-            last = torch.tensor(chosen, device=tokens.device)[:, None]
-        return written
+            rows = torch.tensor([row for _, row, _ in steps], device=tokens.device)
+            past = [(keys[rows], values[rows]) for keys, values in past]
+            texts = [[*texts[row], piece] for _, row, piece in steps]
+            scores = torch.tensor([score for score, _, _ in steps], device=tokens.device)
+            last = torch.tensor([[piece] for _, _, piece in steps], device=tokens.device)
+        return [text for _, text in ended] or [text[:longest] for text in texts]
 
     @torch.no_grad()
     def log_probs(self, tokens: Float[Tensor, "1 n d_model"], pieces: Sequence[int]) -> Float[Tensor, "place vocab"]:

@@ -6,9 +6,9 @@ what no gauge changes. Both are read by the same encoder; where all label, head 
 tables agree, path by path through the heads (`routes.paths_of`), the proposal is *certified*: up to symmetries its
 weights are the target's. The target is never run.
 
-    written once, and some times more at a temperature
+    the likeliest texts
     -> each compiled and read; distance = how far its tokens are from the target's
-    -> the nearest one is changed where the decoder was in doubt, one piece each; the rest stays, or is written anew
+    -> the likeliest of those that differ from the nearest one in few pieces, and those that differ from it in one
     -> again, until one is certified or the budget is spent
 
 This knows of one compiler. A target that was trained, or compiled by another one, has no program whose weights are its
@@ -17,7 +17,7 @@ own: nothing is certified, and what the decoder wrote first stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,13 +37,14 @@ from zoo.compiled import named_value, target_of
 
 FAR = 1.0
 """Distance from which on a proposal has nothing of the target's weights: if none comes nearer, there is no search."""
-SAMPLES = 12
-"""Texts that are drawn beside the likeliest one."""
-TEMPERATURE = 0.8
-"""At which they are drawn."""
-DOUBTS, ANEW = 40, 8
-"""Changes of the nearest proposal that are tried in a round, those that the decoder finds likeliest first; and those of
-them after which the rest is written anew."""
+BEAM = 64
+"""Texts that are tried first, the decoder's likeliest."""
+AROUND, PULL = 24, 3.0
+"""Texts around the nearest one that are tried in a round, and how much likelier (nats) each of its pieces is there."""
+DOUBTS = 24
+"""Changes of one piece of it, those that the decoder finds likeliest."""
+AT_ONCE = 8
+"""Texts that are compiled and read before one looks whether any is the target's."""
 LONGEST = 140
 """Pieces of the longest proposal."""
 APART = 0.2
@@ -88,8 +89,18 @@ class _Search:
         with torch.no_grad():
             self.tokens = self.decoder.encoder(collate([self.target], [self.labels]), self.decoder.table)
 
-    def add(self, texts: Iterable[list[int]]) -> None:
-        """Compile, read and compare texts that were not yet tried, as long as the budget lasts."""
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.certified is not None or self.tried >= self.budget
+
+    def add(self, texts: Sequence[list[int]]) -> None:
+        """Compile, read and compare texts that were not yet tried, until one is certified or the budget is spent."""
+        for i in range(0, len(texts), AT_ONCE):
+            if not self.over:
+                self._add(texts[i : i + AT_ONCE])
+
+    def _add(self, texts: Iterable[list[int]]) -> None:
         fresh: dict[str, Proposal] = {}
         for pieces in texts:
             text = self.decoder.codec.decode(pieces)
@@ -138,18 +149,20 @@ def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: 
     Args: a decoder over routes; a folded target (`can_be_searched`), and the names of its labels as pieces.
     """
     search = _Search(decoder, target, labels, budget)
-    search.add(decoder.continued(search.tokens, [[]], LONGEST))
+    search.add(decoder.likeliest(search.tokens, 1, LONGEST))
+    if not search.over:
+        search.add(decoder.likeliest(search.tokens, BEAM, LONGEST))
     expanded = set[str]()
-    if search.certified is None:
-        search.add(decoder.continued(search.tokens, [[]] * SAMPLES, LONGEST, TEMPERATURE))
     is_near = search.near[search.nearest] < FAR
-    while search.certified is None and search.tried < budget and is_near:
+    while is_near and not search.over:
         left = [text for text in search.near if text not in expanded and search.near[text] < float("inf")]
         if not left:
             break
         text = min(left, key=search.near.__getitem__)
         expanded.add(text)
-        search.add(changes(decoder, search.tokens, search.pieces[text]))
+        pieces = search.pieces[text]
+        search.add(decoder.likeliest(search.tokens, AROUND, LONGEST, pieces, PULL))
+        search.add(changes(decoder, search.tokens, pieces))
     best = search.certified or search.nearest
     pieces = search.pieces[best]
     log_prob = decoder.log_probs(search.tokens, pieces).gather(1, torch.tensor([[*pieces, END]]).T).sum()
@@ -157,14 +170,12 @@ def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: 
 
 
 def changes(decoder: WeightDecoder, tokens: Float[Tensor, "1 n d"], pieces: list[int]) -> list[list[int]]:
-    """A text changed at one place each, where the decoder was most in doubt: the rest as it was, and written anew."""
+    """A text changed in one piece each, where the decoder was most in doubt."""
     log_probs = decoder.log_probs(tokens, pieces)[: len(pieces)]
     log_probs[torch.arange(len(pieces)), torch.tensor(pieces)] = -torch.inf
     best = log_probs.flatten().topk(min(DOUBTS, log_probs.numel())).indices.tolist()
     places = [divmod(i, log_probs.shape[1]) for i in best]
-    kept = [[*pieces[:place], piece, *pieces[place + 1 :]] for place, piece in places]
-    begun = [[*pieces[:place], piece] for place, piece in places[:ANEW]]
-    return [*kept, *decoder.continued(tokens, begun, min(LONGEST, len(pieces) + 30))]
+    return [[*pieces[:place], piece, *pieces[place + 1 :]] for place, piece in places]
 
 
 @dataclass(frozen=True)

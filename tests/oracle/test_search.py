@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
-from oracle.decoder import CODEC, DecoderConfig, WeightDecoder
+from oracle.decoder import CODEC, END, DecoderConfig, WeightDecoder
 from oracle.decompiler import Decompiler, new_decoder
 from oracle.neutral import Neutral, fold
 from oracle.programs import decompile
@@ -127,10 +127,6 @@ def test_a_doubt_is_mended_and_what_is_found_is_certified(text: str, monkeypatch
     right, wrong = CODEC.encode(TEXT), CODEC.encode(text)
     assert len(right) == len(wrong)
 
-    def continued(*given: object, **_: object) -> list[list[int]]:
-        beginnings: Sequence[Sequence[int]] = given[1]  # type: ignore[assignment]
-        return [[*beginning, *wrong[len(beginning) :]] for beginning in beginnings]
-
     def log_probs(_: torch.Tensor, pieces: Sequence[int]) -> torch.Tensor:
         rows = torch.full((len(pieces) + 1, len(CODEC)), -20.0)
         for place, piece in enumerate([*pieces, 2]):
@@ -138,7 +134,7 @@ def test_a_doubt_is_mended_and_what_is_found_is_certified(text: str, monkeypatch
             rows[place, right[place] if place < len(right) else 2] = -0.2
         return rows
 
-    monkeypatch.setattr(decoder, "continued", continued)
+    monkeypatch.setattr(decoder, "likeliest", lambda *_: [wrong])
     monkeypatch.setattr(decoder, "log_probs", log_probs)
     found = searched(decoder, *own, budget=60)
     assert found.certified and found.text == TEXT and found.distance < 1e-3 and 1 < found.tried <= 60
@@ -146,32 +142,83 @@ def test_a_doubt_is_mended_and_what_is_found_is_certified(text: str, monkeypatch
     assert not once.certified and once.text == text and once.tried == 1 and once.distance > found.distance
 
 
-def test_changes_are_one_piece_each_and_begin_with_the_greatest_doubt() -> None:
-    decoder, own = random_decoder(), seen(target())
-    pieces = CODEC.encode(TEXT)
+def tokens_of(decoder: WeightDecoder) -> torch.Tensor:
+    own = seen(target())
     with torch.no_grad():
-        tokens = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
+        tokens: torch.Tensor = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
+    return tokens
+
+
+def nats(decoder: WeightDecoder, tokens: torch.Tensor, text: Sequence[int]) -> float:
+    return float(decoder.log_probs(tokens, text).gather(1, torch.tensor([[*text, END]]).T).sum())
+
+
+def test_changes_are_one_piece_each_and_begin_with_the_greatest_doubt() -> None:
+    decoder, pieces = random_decoder(), CODEC.encode(TEXT)
+    tokens = tokens_of(decoder)
     tried = changes(decoder, tokens, pieces)
-    kept = [
-        text
-        for text in tried
-        if len(text) == len(pieces) and sum(a != b for a, b in zip(text, pieces, strict=True)) == 1
-    ]
-    assert len(kept) >= 40 and len(set(map(tuple, tried))) == len(tried)
+    assert len(tried) == 24 and len(set(map(tuple, tried))) == 24
+    assert all(len(text) == len(pieces) for text in tried)
+    places = [[i for i, both in enumerate(zip(text, pieces, strict=True)) if both[0] != both[1]] for text in tried]
+    assert all(len(place) == 1 for place in places)
     shares = decoder.log_probs(tokens, pieces)
-    assert torch.allclose(shares.exp().sum(1), torch.ones(len(pieces) + 1), atol=1e-4)
+    doubts = [float(shares[place, text[place]]) for text, (place,) in zip(tried, places, strict=True)]
+    assert doubts == sorted(doubts, reverse=True)
+
+
+def likely_end(decoder: WeightDecoder) -> WeightDecoder:
+    """The decoder, more of whose texts come to their end soon."""
+    with torch.no_grad():
+        decoder.unembed.bias[END] += 3
+    return decoder
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_beam_as_wide_as_the_vocabulary_misses_no_likely_text_of_one_piece(seed: int) -> None:
+    torch.manual_seed(seed)
+    decoder = likely_end(new_decoder("routes", SIZES, DecoderConfig(24, n_layers=1, n_heads=2)).eval())
+    tokens = tokens_of(decoder)
+    some = [[], *([piece] for piece in range(len(CODEC)) if piece != END)]
+    right = sorted((nats(decoder, tokens, text) for text in some), reverse=True)
+    found = decoder.likeliest(tokens, len(CODEC), 1)
+    assert len(found) > 100
+    assert [nats(decoder, tokens, text) for text in found] == pytest.approx(right[: len(found)], abs=1e-4)
+
+
+def test_a_beam_of_longer_texts_is_in_order_and_a_wide_one_finds_no_worse() -> None:
+    decoder = likely_end(random_decoder())
+    tokens = tokens_of(decoder)
+    narrow, wide = (decoder.likeliest(tokens, width, 12) for width in (2, 40))
+    values = [nats(decoder, tokens, text) for text in wide]
+    assert values == sorted(values, reverse=True) and len(set(map(tuple, wide))) == len(wide) == 40
+    assert values[0] >= nats(decoder, tokens, narrow[0]) - 1e-4
+    assert all(len(text) <= 12 for text in wide)
+
+
+def test_texts_near_another_one_differ_from_it_in_few_places() -> None:
+    decoder, pieces = random_decoder(), CODEC.encode(TEXT)
+    tokens = tokens_of(decoder)
+    found = decoder.likeliest(tokens, 10, 140, pieces, 12.0)
+    assert found[0] == pieces and len(set(map(tuple, found))) == len(found) == 10
+    near = [sum(a != b for a, b in zip(text, pieces, strict=False)) for text in found]
+    assert max(near) <= 3
+    (far,) = decoder.likeliest(tokens, 1, 10)
+    assert far != pieces[: len(far)]
+
+
+def test_a_text_without_an_end_is_given_as_far_as_it_goes() -> None:
+    decoder = random_decoder()
+    with torch.no_grad():
+        decoder.unembed.bias[END] = -1e4
+    assert [len(text) for text in decoder.likeliest(tokens_of(decoder), 3, 5)] == [5, 5, 5]
 
 
 def test_what_is_written_of_one_target_is_what_is_written_of_it_in_a_batch() -> None:
     decoder, own = random_decoder(), seen(target())
     with torch.no_grad():
-        tokens = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
-    (alone,) = decoder.continued(tokens, [[]], 20)
+        decoder.unembed.bias[END] = -1e4  # the likeliest text is then the likeliest piece after piece
+    (alone,) = decoder.likeliest(tokens_of(decoder), 1, 20)
     assert CODEC.decode(alone) == decoder.write(collate([own[0]], [own[1]]), 20)[0].text
-    begun = decoder.continued(tokens, [alone[:3], []], 20)
-    assert begun == [alone, alone]
-    drawn = [decoder.continued(tokens, [[]] * 4, 10, 1.0, seed) for seed in (1, 1, 2)]
-    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_targets_that_no_program_compiles_to_are_not_searched() -> None:
