@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,6 +123,10 @@ class Report:
     def of(self, **wanted: Any) -> Report:
         """The same report, only rows that have the values given (split="test", part="wide" ...)."""
         return replace(self, rows=tuple(r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())))
+
+    def among(self, field: str, values: Collection[Any]) -> Report:
+        """The same report, only rows that have one of the values in a field."""
+        return replace(self, rows=tuple(r for r in self.rows if getattr(r, field) in values))
 
 
 def _key(row: Row) -> tuple[str, str, str]:

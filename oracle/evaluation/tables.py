@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
 
 from oracle.evaluation.conditions import GAUGE, NOTHING, OWN, SOURCE, SWAPPED
 from oracle.evaluation.report import GIVEN_AWAY, Report
@@ -125,15 +127,24 @@ def by_group(report: Report, field: str) -> str:
     """One row a kind and value of a field, for answers from own weights."""
     rows = []
     for kind in (k for k in report.kinds if k != "none"):
-        for value in sorted({getattr(r, field) for r in report.chosen(OWN, kind)}):
-            part = report.of(**{field: value})
+        for shown, values in _groups(sorted({getattr(r, field) for r in report.chosen(OWN, kind)}), field):
+            part = report.among(field, values)
             programs = part.chosen(OWN, kind, "program")
             cells = [str(part.accuracy(OWN, kind, "program")), str(part.agreement(OWN, kind))] if programs else ["", ""]
-            shown = SPLITS.get(str(value), str(value) or "(main)")
             controls = [str(part.accuracy(c, kind)) for c in (OWN, SWAPPED, NOTHING)]
             rows.append([NAMES[kind], shown, str(len(programs)), *cells, *controls])
     head = ["targets", field, "n", "program right", "agreement per input"]
     return markdown([*head, *(f"all questions, {c}" for c in (OWN, SWAPPED, NOTHING))], rows)
+
+
+def _groups(values: Sequence[Any], field: str) -> list[tuple[str, list[Any]]]:
+    """What makes a row: a value, and of widths, which are as many as there are compiled programs, those between two
+    powers of two."""
+    if field != "d_model":
+        return [(SPLITS.get(str(value), str(value) or "(main)"), [value]) for value in values]
+    steps = groupby(values, key=lambda width: (width - 1).bit_length())
+    groups = [list(group) for _, group in steps]
+    return [(str(g[0]) if len(g) == 1 else f"{g[0]} to {g[-1]}", g) for g in groups]
 
 
 def by_edit(report: Report) -> str:

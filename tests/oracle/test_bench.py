@@ -61,6 +61,19 @@ def test_a_run_on_two_zoos_is_saved_and_written_down(bench: ModuleType, muon_lr:
     assert saved.facts["run"]["muon_lr"] == muon_lr
 
 
+def test_lessons_on_targets_of_two_zoos_that_are_called_alike(bench: ModuleType, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for seed, folder in enumerate(folders):
+        spec = replace(named_spec("tiny"), compiled=6, trained=0, untrained=0, seed=seed, splits=("train",))
+        build_zoo(spec, folder, workers=1, progress=False)
+    config = bench.BenchConfig(folders[0], kind="rasp", lesson=0.1, weights=SMALL, decoder=NARROW, **SIZES)
+    examples = [e for folder in folders for e in bench.learned(config, folder)]
+    assert len(examples) == 12
+    _, truths = bench.lesson_of(examples, config)
+    for e in examples:  # a row of the lesson for each of its nodes, so it is its own
+        assert len(truths[e.id]) == len(e.neutral.routes.kind)
+
+
 def test_a_sweep_runs_what_is_missing_and_the_table_has_a_row_for_each_setting(
     bench: ModuleType, tmp_path: Path
 ) -> None:

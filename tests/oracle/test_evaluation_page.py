@@ -28,7 +28,7 @@ from oracle.evaluation.page_text import LONGEST, from_markdown, lines
 from oracle.evaluation.page_words import meaning_of
 from oracle.evaluation.report import Report
 from oracle.evaluation.rows import Row
-from oracle.evaluation.tables import tables_of
+from oracle.evaluation.tables import by_group, tables_of
 from oracle.evaluation.transcripts import MORE, NUMBER, Drawn, drawn_of
 from zoo.files import shown
 
@@ -154,6 +154,15 @@ def test_a_table_keeps_its_cells_in_a_box_that_scrolls() -> None:
     assert 'class="n own"' in found
     assert "<h3>By question</h3>" in found
     assert "Evaluation" not in found  # the heading of the first level is the page's
+
+
+def test_widths_share_a_row_between_two_powers_of_two() -> None:
+    widths = (8, 9, 12, 16, 17, 32, 40)
+    rows = tuple(row(target=f"t{w}", d_model=w, correct=w < 17, condition=c) for w in widths for c in FEW)
+    table = by_group(replace(report_of(FEW), rows=rows), "d_model")
+    found = [[cell.strip() for cell in line.split("|")[1:5]] for line in table.splitlines()[2:]]
+    assert [each[1:3] for each in found] == [["8", "1"], ["9 to 16", "3"], ["17 to 32", "2"], ["40", "1"]]
+    assert found[1][3].startswith("1.00") and found[2][3].startswith("0.00")
 
 
 def test_figures_are_there_exactly_where_there_is_something_to_draw(
