@@ -7,7 +7,8 @@ tables agree, path by path through the heads (`routes.paths_of`), the proposal i
 weights are the target's. The target is never run.
 
     the likeliest texts
-    -> each compiled and read; distance = how far its tokens are from the target's
+    -> each compiled; those with other numbers of layers, heads, neurons or answers are out, once one has the same
+    -> read; distance = how far their tokens are from the target's
     -> the likeliest of those that differ from the nearest one in few pieces, and those that differ from it in one
     -> again, until one is certified or the budget is spent
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,7 +31,7 @@ from torch import Tensor
 from oracle.batch import N_SPECIALS, LabelIds, collate
 from oracle.decoder import CODEC, END, WeightDecoder
 from oracle.neutral import Neutral, fold
-from oracle.routes import KINDS, Routes, paths_of
+from oracle.routes import KINDS, Routes, is_plain, n_components, paths_of
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.text import parse_program
@@ -69,7 +71,7 @@ class Found:
     certified: bool
     """Whether its weights are the target's, up to symmetries."""
     tried: int
-    """Programs that were compiled."""
+    """Programs that were compiled and compared."""
 
 
 @dataclass
@@ -81,6 +83,8 @@ class _Search:
     labels: LabelIds
     budget: int
     tried: int = 0
+    passed_over: int = 0
+    is_shaped: bool = False
     near: dict[str, float] = field(default_factory=dict)
     pieces: dict[str, list[int]] = field(default_factory=dict)
     certified: str | None = None
@@ -91,8 +95,8 @@ class _Search:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.certified is not None or self.tried >= self.budget
+        """Whether there is nothing left to do. As many programs may be passed over as may be compared."""
+        return self.certified is not None or max(self.tried, self.passed_over) >= self.budget
 
     def add(self, texts: Sequence[list[int]]) -> None:
         """Compile, read and compare texts that were not yet tried, until one is certified or the budget is spent."""
@@ -107,7 +111,7 @@ class _Search:
             if text in self.near or text in fresh or self.tried >= self.budget:
                 continue
             self.pieces[text], self.near[text] = pieces, float("inf")
-            if (compiled := proposal(text, self.target, self.labels)) is not None:
+            if (compiled := proposal(text, self.target, self.labels)) is not None and self.may_be(compiled.neutral):
                 self.tried += 1
                 fresh[text] = compiled
         for part in alike(fresh):
@@ -119,6 +123,14 @@ class _Search:
                 self.near[text] = distance(self.tokens[0], own)
                 if self.certified is None and self.near[text] < APART and self.is_target(compiled, own):
                     self.certified = text
+
+    def may_be(self, compiled: Neutral) -> bool:
+        """Whether a proposal has the target's shape, or is welcome as long as none has."""
+        same = shape_of(compiled) == shape_of(self.target)
+        self.passed_over += self.is_shaped and not same
+        welcome = same or not self.is_shaped
+        self.is_shaped = self.is_shaped or same
+        return welcome
 
     def is_target(self, compiled: Proposal, tokens: Float[Tensor, "n d"]) -> bool:
         """Whether a proposal's routes are the target's, node for node as their tokens say, under the same labels."""
@@ -132,6 +144,11 @@ class _Search:
     def nearest(self) -> str:
         """The text that came nearest; of those that do not compile the likeliest one."""
         return min(self.near, key=self.near.__getitem__)
+
+
+def shape_of(target: Neutral) -> tuple[int, ...]:
+    """Layers, heads and neurons that write, and answers."""
+    return len(target.layers), *n_components(target), target.W_U.shape[1]
 
 
 def can_be_searched(target: Neutral, labels: LabelIds) -> bool:
@@ -183,8 +200,14 @@ class Proposal:
     """The transformer that a text compiles to."""
 
     neutral: Neutral
-    routes: Routes
     labels: LabelIds
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Its routes, which it has: `proposal` gives no other."""
+        routes = self.neutral.routes
+        assert routes is not None
+        return routes
 
 
 def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
@@ -196,10 +219,9 @@ def proposal(text: str, like: Neutral, labels: LabelIds) -> Proposal | None:
     except WeightOracleError:
         return None
     neutral = fold(target.config, target.weights)
-    if neutral.routes is None:
+    if not is_plain(neutral):
         return None
-    names = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-    return Proposal(neutral, neutral.routes, names)
+    return Proposal(neutral, CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output))
 
 
 def alike(proposals: Mapping[str, Proposal]) -> Iterator[dict[str, Proposal]]:

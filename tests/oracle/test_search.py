@@ -10,13 +10,24 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from oracle import search
 from oracle.batch import LabelIds, collate
 from oracle.config import EncoderConfig
 from oracle.decoder import CODEC, END, DecoderConfig, WeightDecoder
 from oracle.decompiler import Decompiler, new_decoder
 from oracle.neutral import Neutral, fold
 from oracle.programs import decompile
-from oracle.search import can_be_searched, changes, distance, matched, proposal, same_names, same_weights, searched
+from oracle.search import (
+    can_be_searched,
+    changes,
+    distance,
+    matched,
+    proposal,
+    same_names,
+    same_weights,
+    searched,
+    shape_of,
+)
 from oracle.symmetry import random_gauge
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.sampler import sample_compiled
@@ -219,6 +230,25 @@ def test_what_is_written_of_one_target_is_what_is_written_of_it_in_a_batch() -> 
         decoder.unembed.bias[END] = -1e4  # the likeliest text is then the likeliest piece after piece
     (alone,) = decoder.likeliest(tokens_of(decoder), 1, 20)
     assert CODEC.decode(alone) == decoder.write(collate([own[0]], [own[1]]), 20)[0].text
+
+
+def test_programs_of_another_shape_are_passed_over_once_one_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, own = random_decoder(), seen(target(), 5)
+    wider = TEXT.replace("map(x == 3, tokens)", "sequence_map(x - y, tokens, indices)")
+    assert shape_of(seen(target(wider))[0]) != shape_of(own[0]) == shape_of(seen(target(OTHERS[0]))[0])
+    texts = [CODEC.encode(text) for text in (wider, OTHERS[0], wider.replace("<", "<="), OTHERS[1])]
+    found = list[list[int]]()
+
+    def likeliest(_: object, width: int, *__: object) -> list[list[int]]:
+        return texts[:1] if width == 1 else texts[1:]
+
+    monkeypatch.setattr(decoder, "likeliest", likeliest)
+    monkeypatch.setattr(search, "changes", lambda *_: found)
+    nearest = searched(decoder, *own, budget=10)
+    assert nearest.tried == 3 and nearest.text in OTHERS[:2]  # not the third, which has the first one's shape
+    endless = (CODEC.encode(wider.replace("default=0", f"default={n}")) for n in range(1, 1000))
+    monkeypatch.setattr(search, "changes", lambda *_: [next(endless)])
+    assert searched(decoder, *own, budget=10).tried == 3  # and an end is made of it
 
 
 def test_targets_that_no_program_compiles_to_are_not_searched() -> None:
