@@ -1,4 +1,4 @@
-"""Programs whose transformer has the target's own weights: written, compiled, compared, mended.
+"""Programs whose transformer has the target's own weights: written, compiled, compared.
 
 A decoder writes a program from the weights of a compiled target, mostly right and often wrong in a constant. Whoever
 has a compiler need not leave it at that: a proposal can be compiled, and its weights be compared with the target's in
