@@ -3,11 +3,14 @@
     OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO
     OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --decoder runs/decoder --limit 300
     OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --kind rasp --search 200 --limit 100
+    OMP_NUM_THREADS=1 python benchmarks/decompiler.py --zoo ZOO --runs 4
 
 Every target of a held-out split is read in a random gauge of its own, then in another gauge, then with the weights of
 another target in its place, then with the entries of each of its tensors shuffled. A program is right if it computes
 the same as the truth on every input tried, and certified if the search found that it has the weights that were shown.
-Intervals are 95% (bootstrap over targets).
+With --runs the target is run on so many inputs to choose among the likely texts; last, it is the target that was asked
+about that is run, and the texts are those of another one's weights: what runs alone are worth. Intervals are 95%
+(bootstrap over targets).
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from oracle.behaviour import suspects, told_apart
 from oracle.calibration import reliability
-from oracle.decoder import Written
+from oracle.decoder import WeightDecoder, Written
 from oracle.decompiler import Decompiler
 from oracle.evaluation.shown import shuffled_entries
 from oracle.grade import Grade, grade
+from oracle.neutral import fold
 from oracle.programs import decompile, shipped
 from oracle.questions import Question, Subject
 from oracle.statistics import clustered_mean
@@ -49,6 +54,8 @@ class ControlsConfig:
     """Folder of the decoder; those that ship with the package if not given."""
     search: int = 0
     """Programs that may be compiled for each target and compared with it (oracle/search.py)."""
+    runs: int = 0
+    """Inputs on which each target is run to choose among likely flowcharts (oracle/behaviour.py)."""
     kind: Literal["flowchart", "rasp"] = "flowchart"
     """Programs to write."""
     splits: tuple[str, ...] = ("test", "structure")
@@ -82,10 +89,21 @@ def cases_of(zoo: Zoo, config: ControlsConfig, split: str) -> list[Case]:
     return out
 
 
-def written(decoders: Sequence[Decompiler], targets: Sequence[Target], search: int) -> list[Written]:
+def written(decoders: Sequence[Decompiler], targets: Sequence[Target], config: ControlsConfig) -> list[Written]:
     """What the decoders write."""
     each = tqdm(targets, leave=False, mininterval=5, disable=None)
-    return [w for target in each for w in decompile([target], search, decoders)]
+    return [w for target in each for w in decompile([target], config.search, decoders, config.runs)]
+
+
+def of_others(decoder: WeightDecoder, cases: Sequence[Case], config: ControlsConfig) -> list[Written]:
+    """Each target run to choose among texts that are likely of the next one's weights."""
+    found = []
+    for case, other in zip(cases, [*cases[1:], *cases[:1]], strict=True):
+        vocab = other.target.vocab
+        labels = decoder.codec.label_ids(vocab.input, other.target.config.n_ctx, vocab.output)
+        among = suspects(decoder, fold(other.target.config, other.target.weights), labels)
+        found.append(told_apart(case.target, among, config.runs) or Written("", -math.inf))
+    return found
 
 
 def graded(cases: Sequence[Case], texts: Sequence[Written]) -> list[Grade]:
@@ -95,7 +113,7 @@ def graded(cases: Sequence[Case], texts: Sequence[Written]) -> list[Grade]:
 
 def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: ControlsConfig, split: str) -> None:
     """Rows of the table for one split."""
-    seed, search = config.seed, config.search
+    seed = config.seed
     ids = [case.row.id for case in cases]
 
     def changed(change: Callable[[Case, int], Weights]) -> list[Target]:
@@ -111,16 +129,22 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
         ]
         own = grades if shown is cases else graded(shown, texts)
         certain = [bool(g.correct) for g, text in zip(own, texts, strict=True) if text.certified]
-        cells.append(f"{len(certain)}, of them right {sum(certain)}" if search else "-")
+        if config.runs:
+            fitting = [bool(g.correct) for g, text in zip(own, texts, strict=True) if text.fits]
+            cells.append(f"{len(fitting)} fit, of them right {sum(fitting)}")
+        else:
+            cells.append(f"{len(certain)}, of them right {sum(certain)}" if config.search else "-")
         print(f"| {split} ({len(cases)}) | {name} | " + " | ".join(cells) + " |", flush=True)
         return grades
 
-    own = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s)), search)
+    own = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s)), config)
     grades = line("own weights", own)
-    again = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)), search)
+    again = written(decoders, changed(lambda c, s: random_gauge(c.target.config, c.target.weights, s + 10**6)), config)
     line("own weights, another gauge", again)
     line("another target's weights", own[1:] + own[:1], [*cases[1:], *cases[:1]])
-    line("entries shuffled", written(decoders, changed(lambda c, s: shuffled_entries(c.target.weights, s)), search))
+    line("entries shuffled", written(decoders, changed(lambda c, s: shuffled_entries(c.target.weights, s)), config))
+    if config.runs and config.kind == "flowchart":
+        line("another's texts, told apart by running this target", of_others(decoders[0].decoder, cases, config))
     same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
     sure = np.array([math.exp(min(0.0, w.log_prob)) for w in own])
     trust = reliability(sure, np.array([bool(g.correct) for g in grades]))

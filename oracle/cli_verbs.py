@@ -28,6 +28,9 @@ from oracle.cli_zoo import ZOO_VERBS
 from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuestionsConfig, QuickstartConfig, TrainConfig
 from tracr_tasks.errors import InputError, ProgramError
 
+MAX_RUNS = 1_000
+"""Of `decompile --runs`."""
+
 if TYPE_CHECKING:
     from tracr_tasks.compiler.compile import CompiledProgram
 
@@ -66,40 +69,51 @@ class DecompileConfig:
     targets: tyro.conf.Positional[tuple[str, ...]]
     """Folders of targets, or ZOO#ID for one target of a zoo."""
     json: bool = False
-    """Print one JSON object a target: {"target", "program", "probability", "certified"}."""
+    """Print one JSON object a target: {"target", "program", "probability", "certified", "runs", "fits"}."""
     decoder: Path | None = None
     """Folder of the decoder; those that ship with the package if not given."""
     search: int = 0
     """Compile up to so many RASP programs for a target that may be a compiled one, and compare their weights with the
     target's: a program whose weights are these up to symmetries is certified. A second takes some fifty of them."""
+    runs: int = 0
+    """Run a target of which a flowchart is written on so many inputs, to choose among the texts that its weights make
+    likely: four tell them apart. Without, no target is ever run."""
 
 
 def run_decompile(config: DecompileConfig) -> None:
     """`decompile`: `oracle.programs.decompile`.
 
     Raises:
-        InputError: no target is named, or a search of less than no programs.
+        InputError: no target is named, a search of less than no programs, or runs that are not 0 to `MAX_RUNS`.
     """
     if not config.targets:
         raise InputError("decompile: no target; expected the folder of one at least, or ZOO#ID")
     targets = [load_target(name) for name in config.targets]
     if config.search < 0:
         raise InputError(f"--search {config.search}: expected 0 programs or more")
+    if not 0 <= config.runs <= MAX_RUNS:
+        raise InputError(f"--runs {config.runs}: expected 0 to {MAX_RUNS} inputs")
     from oracle.console import say
     from oracle.decompiler import Decompiler
     from oracle.programs import decompile
 
     decoders = None if config.decoder is None else [Decompiler.from_pretrained(config.decoder)]
-    for name, written in zip(config.targets, decompile(targets, config.search, decoders), strict=True):
+    for name, written in zip(config.targets, decompile(targets, config.search, decoders, config.runs), strict=True):
         probability = math.exp(min(0.0, written.log_prob))
         if config.json:
             facts = {"program": written.text, "probability": probability, "certified": written.certified}
-            print(json.dumps({"target": name, **facts}))
+            print(json.dumps({"target": name, **facts, "runs": written.runs, "fits": written.fits}))
         else:
-            sure = (
-                "certified: compiled, it has these weights" if written.certified else f"probability {probability:.2f}"
-            )
-            say(f"{name} ({sure})\n{indent(written.text, '    ')}")
+            say(f"{name} ({_trust(written, probability)})\n{indent(written.text, '    ')}")
+
+
+def _trust(written: Written, probability: float) -> str:
+    """What speaks for a text."""
+    if written.certified:
+        return "certified: compiled, it has these weights"
+    if not written.fits:
+        return f"fits badly: run on {written.runs} inputs, the target answers as none of the likely texts"
+    return f"probability {probability:.2f}" + (f", run on {written.runs} inputs" if written.runs else "")
 
 
 def token_value(text: str) -> int | float | str:

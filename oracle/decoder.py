@@ -166,6 +166,10 @@ class Written:
     """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning."""
     certified: bool = False
     """Whether the text was compiled, and has the target's weights up to symmetries (search.py)."""
+    runs: int = 0
+    """Inputs on which the target was run to choose the text (behaviour.py)."""
+    fits: bool = True
+    """Whether what it answered is likelier under one of the texts than under none."""
 
 
 KeyValue = tuple[Float[Tensor, "#batch head _ d_head"], Float[Tensor, "#batch head _ d_head"]]

@@ -10,7 +10,7 @@ import torch
 
 from oracle.cli import main
 from oracle.config import EncoderConfig
-from oracle.decoder import DecoderConfig
+from oracle.decoder import DecoderConfig, Written
 from oracle.decompiler import CONFIG_FILE, WEIGHTS_FILE, Decompiler, facts_of, new_decoder
 from tests.oracle.targets import random_weights
 from tracr_tasks.errors import InputError, OracleError
@@ -57,6 +57,34 @@ def test_the_command_writes_the_program(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(arguments) == 0
     assert "probability" in capsys.readouterr().out
     assert main(["decompile"]) == 2
+    capsys.readouterr()
+    for option, value, message in (
+        ("--runs", -1, "expected 0 to 1000 inputs"),
+        ("--search", -2, "expected 0 programs"),
+    ):
+        assert main([*arguments, option, str(value)]) == 2
+        out, err = capsys.readouterr()
+        assert not out and f"{option} {value}: {message}" in err
+
+
+def test_the_command_says_on_how_many_inputs_it_ran_a_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target(0).save(tmp_path / "target")
+    said = [
+        Written("if has a then p else q", -0.1, runs=3),
+        Written("if has a then p else q", -0.1, runs=3, fits=False),
+        Written("out = map(x + 1, tokens)", -0.1, certified=True),
+    ]
+    for text, words in zip(
+        said, ("probability 0.90, run on 3 inputs", "fits badly: run on 3", "certified"), strict=True
+    ):
+        monkeypatch.setattr("oracle.programs.decompile", lambda *_, text=text: [text])
+        assert main(["decompile", str(tmp_path / "target"), "--runs", "3"]) == 0
+        assert words in " ".join(capsys.readouterr().out.split())
+        assert main(["decompile", str(tmp_path / "target"), "--json"]) == 0
+        row = json.loads(capsys.readouterr().out)
+        assert (row["runs"], row["fits"], row["certified"]) == (text.runs, text.fits, text.certified)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,14 @@ def test_it_reads_the_weights_in_any_gauge(unseen: list[tuple[Subject, Target]])
     assert (FLOWCHARTS / "README.md").is_file()
 
 
+def test_four_runs_tell_likely_flowcharts_apart(unseen: list[tuple[Subject, Target]]) -> None:
+    targets = [target for _, target in unseen]
+    plain, tested = decompile(targets), decompile(targets, runs=4)
+    assert n_right(unseen, tested) >= max(n_right(unseen, plain), 0.9 * len(unseen))
+    assert all(w.runs == 4 and w.fits for w in tested) and not any(w.runs for w in plain)
+    assert decompile(targets[:2], runs=4) == tested[:2]
+
+
 def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Path) -> None:
     """Programs of functions that were held out, in random gauges; with the entries of tensors shuffled none is."""
     spec = replace(named_spec("quickstart"), compiled=6, trained=0, untrained=0, seed=97, splits=("test",))
