@@ -32,6 +32,7 @@ from oracle.trials import program_of
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.target_config import TargetConfig
 from zoo.branches import draw_inputs
+from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 
 TEXTS, LONGEST = 24, 140
@@ -84,8 +85,8 @@ def suspects(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[
 
 
 def told_apart(target: Answering, among: Sequence[Suspect], runs: int, seed: int = 0) -> Written | None:
-    """The likeliest flowchart after the target was run on `runs` inputs, one at a time; None if there is none to choose
-    from, or the target does not give one answer to an input.
+    """The likeliest flowchart, in canonical text, after the target was run on `runs` inputs, one at a time; None if there
+    is none to choose from, or the target does not give one answer to an input.
 
     `log_prob` is then that of a program with the same answers on all inputs at hand, given what the target answered;
     `fits` is false where "none of them" has become likelier.
@@ -104,7 +105,15 @@ def told_apart(target: Answering, among: Sequence[Suspect], runs: int, seed: int
         belief.learn(place, answers.index(answer))
     best, probability, none = belief.outcome()
     done = int(belief.used.sum())
-    return Written(among[best].text, math.log(max(probability, 1e-300)), runs=done, fits=none <= 0.5)
+    return Written(_plainest(among[best]), math.log(max(probability, 1e-300)), runs=done, fits=none <= 0.5)
+
+
+def _plainest(suspect: Suspect) -> str:
+    """The canonical text of its function; its own where the conditions are too entangled."""
+    try:
+        return canonical(suspect.program).text()
+    except ProgramError:
+        return suspect.text
 
 
 def inputs_for(programs: Sequence[Flowchart], rng: np.random.Generator) -> Int[np.ndarray, "input pos"]:
