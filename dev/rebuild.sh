@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE DECODER OF ALL KINDS] [OF THE ORACLE] [OF THE DECODER OF PROGRAMS] [OF STRUCTURES]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-90} program_minutes=${4:-190} chart_minutes=${5:-70}
+decoder_minutes=${2:-180} oracle_minutes=${3:-90} program_minutes=${4:-270} chart_minutes=${5:-70}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 
