@@ -17,7 +17,8 @@ from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler, check_size, finite
 from oracle.drafter import Drafter
 from oracle.neutral import fold
-from zoo.flowchart import Flowchart
+from oracle.phrasings import NO_PROGRAM
+from tracr_tasks.rasp import Program
 from zoo.target import Target
 
 
@@ -53,7 +54,7 @@ def _written(target: Target, drafter: Drafter, runs: int) -> Written:
     neutral = fold(target.config, target.weights)
     labels = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     (draft,) = drafter.write([neutral], [labels])
-    if runs and isinstance(draft.program, Flowchart):
+    if runs and not isinstance(draft.program, Program) and draft.text != NO_PROGRAM:
         for writer in (each for each in drafter.writers if each.reads(neutral) and not each.by_routes):
             if (tested := told_apart(target, suspects(writer.decoder, neutral, labels), runs)) is not None:
                 return tested

@@ -16,6 +16,7 @@ from oracle.programs import decompile
 from oracle.questions import Question, Subject
 from oracle.symmetry import random_gauge
 from zoo.build import build_zoo
+from zoo.flowchart_parser import parse_flowchart
 from zoo.spec import named_spec
 from zoo.target import Target
 
@@ -59,6 +60,17 @@ def test_four_runs_tell_likely_flowcharts_apart(unseen: list[tuple[Subject, Targ
     assert n_right(unseen, tested) >= max(n_right(unseen, plain), 0.9 * len(unseen))
     assert all(w.runs == 4 and w.fits for w in tested) and not any(w.runs for w in plain)
     assert decompile(targets[:2], runs=4) == tested[:2]
+
+
+def test_of_fewer_tokens_than_were_learned_from_what_parses_is_told_apart(tmp_path: Path) -> None:
+    """Likely texts name tokens that such targets have not; where all of them do, nothing is run."""
+    spec = replace(named_spec("tiny"), compiled=0, trained=8, untrained=0)
+    zoo = build_zoo(spec, tmp_path / "zoo", workers=1, progress=False)
+    written = decompile([zoo.target(row.id) for row in zoo], runs=4)
+    tested = [(row, each) for row, each in zip(zoo, written, strict=True) if each.runs]
+    assert len(tested) >= 2 and all(each.runs == 4 for _, each in tested)
+    for row, each in tested:
+        parse_flowchart(each.text, row.input_names[2:], row.output_names, row.max_seq_len)
 
 
 def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Path) -> None:
