@@ -85,8 +85,9 @@ def suspects(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[
 
 
 def told_apart(target: Answering, among: Sequence[Suspect], runs: int, seed: int = 0) -> Written | None:
-    """The likeliest flowchart, in canonical text, after the target was run on `runs` inputs, one at a time; None if there
-    is none to choose from, or the target does not give one answer to an input.
+    """The likeliest flowchart, in canonical text, after the target was run on `runs` inputs, one at a time.
+
+    None if there is none to choose from, or the target does not give one answer to an input.
 
     `log_prob` is then that of a program with the same answers on all inputs at hand, given what the target answered;
     `fits` is false where "none of them" has become likelier.
