@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -166,9 +166,9 @@ class Written:
     """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning."""
     certified: bool = False
     """Whether the text was compiled, and has the target's weights up to symmetries (search.py)."""
-    runs: int = 0
+    runs: int = field(default=0, kw_only=True)
     """Inputs on which the target was run to choose the text (behaviour.py)."""
-    fits: bool = True
+    fits: bool = field(default=True, kw_only=True)
     """Whether what it answered is likelier under one of the texts than under none."""
 
 

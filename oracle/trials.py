@@ -73,7 +73,7 @@ class Trial:
 def draft_of(written: Written, target: Neutral, pieces: LabelIds) -> Draft:
     """What a decoder wrote about a target, parsed with the names of its labels (as pieces of `CODEC`)."""
     program = program_of(written.text, target, pieces)
-    return Draft(written.text, written.log_prob, written.certified, program=program)
+    return Draft(written.text, written.log_prob, written.certified, program)
 
 
 def program_of(text: str, target: Neutral, pieces: LabelIds) -> Program | Flowchart | None:
