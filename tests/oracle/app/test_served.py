@@ -286,6 +286,11 @@ def test_click_through(page: Any, served: Served, service: Service, zoo: Zoo) ->
     page.fill("#wo-target input", key)
     page.get_by_role("option").filter(has_text=key).click()
     question = service.look(key).examples[0]
+    page.wait_for_function(  # a click on the examples of the target before would be lost
+        """texts => { const shown = [...document.querySelectorAll("#wo-examples *")].map(e => e.textContent.trim());
+            return texts.every(text => shown.includes(text)); }""",
+        arg=list(service.look(key).examples),
+    )
     page.locator("#wo-examples").get_by_text(service.look(key).examples[-1], exact=True).click()
     page.wait_for_function(
         "text => document.querySelector('#wo-question textarea').value === text", arg=service.look(key).examples[-1]
