@@ -132,7 +132,8 @@ def main(config: PropertyConfig) -> None:
     print(f"{len(train)} training targets, {len(test)} held out; accuracies {low:.2f} to {high:.2f} (5% to 95%)")
     print("| encoder | tau | error | of the median | questions | most frequent | regime | most frequent | s a step |")
     print("|---|---|---|---|---|---|---|---|---|")
-    print("| " + " | ".join([config.encoder, *cells, f"{seconds / config.steps:.2f}"]) + " |")
+    name = config.encoder if config.start is None else f"that of {config.start}"
+    print("| " + " | ".join([name, *cells, f"{seconds / config.steps:.2f}"]) + " |")
 
 
 if __name__ == "__main__":
