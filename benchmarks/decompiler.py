@@ -27,7 +27,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from oracle.behaviour import suspects, told_apart
+from oracle.behaviour import likely_drafts, told_apart
 from oracle.calibration import reliability
 from oracle.decoder import WeightDecoder, Written
 from oracle.decompiler import Decompiler
@@ -101,8 +101,8 @@ def of_others(decoder: WeightDecoder, cases: Sequence[Case], config: ControlsCon
     for case, other in zip(cases, [*cases[1:], *cases[:1]], strict=True):
         vocab = other.target.vocab
         labels = decoder.codec.label_ids(vocab.input, other.target.config.n_ctx, vocab.output)
-        among = suspects(decoder, fold(other.target.config, other.target.weights), labels)
-        found.append(told_apart(case.target, among, config.runs) or Written("", -math.inf))
+        drafts = likely_drafts(decoder, fold(other.target.config, other.target.weights), labels)
+        found.append(told_apart(case.target, drafts, config.runs) or Written("", -math.inf))
     return found
 
 

@@ -303,10 +303,10 @@ def settle() -> None:
     torch.set_float32_matmul_precision("medium")
 
 
-def learned(config: BenchConfig, folder: Path) -> list[Example]:
-    """Training targets of a zoo, told apart from those of other zoos, which may have the same ids."""
-    examples = load(config, Zoo.open(folder), "train", config.targets, config.gauge_train)
-    return [replace(e, id=f"{folder}/{e.id}") for e in examples]
+def learned(config: BenchConfig, zoos: Sequence[Zoo]) -> list[Example]:
+    """Training targets of some zoos, told apart where those of two have the same ids."""
+    each = (load(config, zoo, "train", config.targets, config.gauge_train) for zoo in zoos)
+    return [replace(e, id=f"{number}/{e.id}") for number, examples in enumerate(each) for e in examples]
 
 
 def main(config: BenchConfig) -> None:
@@ -316,7 +316,7 @@ def main(config: BenchConfig) -> None:
     splits = {
         "test": load(config, zoo, "test", config.eval_targets, config.gauge_test),
         "structure": load(config, zoo, "structure", config.eval_targets, config.gauge_test),
-        "train": [e for folder in (config.zoo, *config.also) for e in learned(config, folder)],
+        "train": learned(config, [zoo, *map(Zoo.open, config.also)]),
     }
     run = trained(config, {name: examples for name, examples in splits.items() if examples})
     if config.out is not None:

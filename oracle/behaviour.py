@@ -25,15 +25,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from oracle.batch import LabelIds, collate
-from oracle.decoder import END, WeightDecoder, Written
+from oracle.batch import N_SPECIALS, LabelIds, collate
+from oracle.decoder import WeightDecoder, Written
 from oracle.neutral import Neutral
-from oracle.trials import program_of
+from oracle.trials import Draft, draft_of
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.target_config import TargetConfig
-from zoo.branches import draw_inputs
+from zoo.branches import draw_each
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
+from zoo.target import Vocab
 
 TEXTS, LONGEST = 24, 140
 """Texts that are told apart, and pieces of the longest."""
@@ -58,63 +59,58 @@ class Answering(Protocol):
     def encode(self, sequences: Sequence[Sequence[str]]) -> Int[Tensor, "batch pos"]:
         """Token ids of sequences of token names."""
 
+    @property
+    def vocab(self) -> Vocab:
+        """Names of its labels."""
+
     def answers(self, ids: Int[Tensor, "batch pos"]) -> list[list[str]]:
         """What it says to each, by name."""
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """A program that a text may stand for, and the log-probability of the text."""
-
-    text: str
-    program: Flowchart
-    log_prob: float
+def can_be_run(target: Answering) -> bool:
+    """Whether a target gives one of its answers to an input, as flowcharts do."""
+    return target.config.read_out != "all" and target.config.output == "categorical"
 
 
-def suspects(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[Suspect]:
-    """Flowcharts that a decoder finds likely for a target, whose labels' names are given as pieces of `CODEC`."""
+def likely_drafts(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[Draft]:
+    """What a decoder finds likely of a target, whose labels' names are given as pieces of `CODEC`."""
     with torch.no_grad():
         tokens = decoder.encoder(collate([target], [pieces]), decoder.table)
-    found = dict[str, Suspect]()
-    for text in decoder.likeliest(tokens, TEXTS, LONGEST):
-        written = decoder.codec.decode(text)
-        if isinstance(program := program_of(written, target, pieces), Flowchart):
-            log_probs = decoder.log_probs(tokens, text).gather(1, torch.tensor([[*text, END]]).T)
-            found.setdefault(written, Suspect(written, program, float(log_probs.sum())))
-    return list(found.values())
+    texts = decoder.likeliest(tokens, TEXTS, LONGEST)
+    return [draft_of(Written(decoder.codec.decode(text), log_prob), target, pieces) for log_prob, text in texts]
 
 
-def told_apart(target: Answering, among: Sequence[Suspect], runs: int, seed: int = 0) -> Written | None:
-    """The likeliest flowchart, in canonical text, after the target was run on `runs` inputs, one at a time.
+def told_apart(target: Answering, drafts: Sequence[Draft], runs: int, seed: int = 0) -> Written | None:
+    """The likeliest of the drafts that are flowcharts, in canonical text, after a target that `can_be_run` was run on
+    `runs` inputs, one at a time; None if none of them is one.
 
-    None if there is none to choose from, or the target does not give one answer to an input.
-
-    `log_prob` is then that of a program with the same answers on all inputs at hand, given what the target answered;
+    Its `log_prob` is that of a program with the same answers on all inputs at hand, given what the target answered;
     `fits` is false where "none of them" has become likelier.
     """
-    if not among or target.config.read_out == "all":
+    among = [(draft, draft.program) for draft in drafts if isinstance(draft.program, Flowchart)]
+    if not among:
         return None
-    rng = np.random.default_rng(seed)
-    inputs = inputs_for([each.program for each in among], rng)
-    said = np.stack([each.program.run_batch(inputs) for each in among])
-    belief = _Belief.of(np.array([each.log_prob for each in among]), said, len(among[0].program.answers))
-    visits = [each.program.branch_batch(inputs) for each in among]
-    vocab, answers = among[0].program.vocab, among[0].program.answers
+    programs = [program for _, program in among]
+    inputs = inputs_for(programs, np.random.default_rng(seed))
+    said = np.stack([program.run_batch(inputs) for program in programs])
+    belief = _Belief.of(np.array([draft.log_prob for draft, _ in among]), said, len(target.vocab.output))
+    visits = [program.branch_batch(inputs) for program in programs]
+    tokens = target.vocab.input[N_SPECIALS:]
     for _ in range(min(runs, len(inputs))):
         place = belief.next(visits)
-        (answer,) = target.answers(target.encode([[vocab[i] for i in inputs[place]]]))[0]
-        belief.learn(place, answers.index(answer))
+        ((answer,),) = target.answers(target.encode([[tokens[i] for i in inputs[place]]]))
+        belief.learn(place, target.vocab.output.index(answer))
     best, probability, none = belief.outcome()
     done = int(belief.used.sum())
-    return Written(_plainest(among[best]), math.log(max(probability, 1e-300)), runs=done, fits=none <= 0.5)
+    return Written(_plainest(programs[best]), math.log(max(probability, 1e-300)), runs=done, fits=none <= 0.5)
 
 
-def _plainest(suspect: Suspect) -> str:
+def _plainest(program: Flowchart) -> str:
     """The canonical text of its function; its own where the conditions are too entangled."""
     try:
-        return canonical(suspect.program).text()
+        return canonical(program).text()
     except ProgramError:
-        return suspect.text
+        return program.text()
 
 
 def inputs_for(programs: Sequence[Flowchart], rng: np.random.Generator) -> Int[np.ndarray, "input pos"]:
@@ -123,8 +119,7 @@ def inputs_for(programs: Sequence[Flowchart], rng: np.random.Generator) -> Int[n
     found = [rng.integers(0, vocab, (POOL, length))]
     for program in programs:
         try:
-            reached = [branch for branch, share in enumerate(program.branch_shares()) if share > 0]
-            found += [draw_inputs(program, branch, TO_A_BRANCH, rng) for branch in reached]
+            found.append(draw_each(program, TO_A_BRANCH, rng))
         except ProgramError:  # too entangled to be counted: the random ones have to do
             continue
     return np.unique(np.concatenate(found), axis=0)

@@ -288,10 +288,10 @@ class WeightDecoder(nn.Module):
         longest: int,
         near: Sequence[int] | None = None,
         pull: float = 0.0,
-    ) -> list[list[int]]:
-        """Pieces of likely texts behind the weight tokens of one target, END left out, the likeliest first: a beam
-        search that follows `width` beginnings at once, and gives at most as many texts of at most so many pieces. Where
-        none of them comes to its end, they are given as far as they go.
+    ) -> list[tuple[float, list[int]]]:
+        """Likely texts behind the weight tokens of one target, the likeliest first: their log-probabilities (nats, END
+        included) and pieces (END left out). A beam search that follows `width` beginnings at once, and gives at most as
+        many texts of at most so many pieces. Where none of them comes to its end, they are given as far as they go.
 
         With `near`, pieces of another text, each is `pull` nats likelier in its place than the decoder says: what is
         found differs from that text in few places, those that together are the most likely.
@@ -319,7 +319,7 @@ class WeightDecoder(nn.Module):
             texts = [[*texts[row], piece] for _, row, piece in steps]
             scores = torch.tensor([score for score, _, _ in steps], device=tokens.device)
             last = torch.tensor([[piece] for _, _, piece in steps], device=tokens.device)
-        return [text for _, text in ended] or [text[:longest] for text in texts]
+        return ended or [(score, text[:longest]) for score, text in zip(scores.tolist(), texts, strict=True)]
 
     @torch.no_grad()
     def log_probs(self, tokens: Float[Tensor, "1 n d_model"], pieces: Sequence[int]) -> Float[Tensor, "place vocab"]:
@@ -327,6 +327,11 @@ class WeightDecoder(nn.Module):
         ids = torch.tensor([[START, *pieces]], device=tokens.device)
         logits, _ = self._logits(ids, self._remember(tokens))
         return logits[0].float().log_softmax(-1)
+
+    def log_prob(self, tokens: Float[Tensor, "1 n d_model"], pieces: Sequence[int]) -> float:
+        """Log-probability (nats) of a text and its end, behind a target's weight tokens."""
+        said = torch.tensor([[*pieces, END]], device=tokens.device)
+        return float(self.log_probs(tokens, pieces).gather(1, said.T).sum())
 
     @torch.no_grad()
     def write(self, batch: WeightBatch, max_len: int | None = None) -> list[Written]:

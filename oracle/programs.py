@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from functools import cache
 
 from oracle.bases import FLOWCHARTS, PROGRAMS
-from oracle.behaviour import suspects, told_apart
+from oracle.behaviour import can_be_run, likely_drafts, told_apart
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import Decompiler, check_size, finite
 from oracle.drafter import Drafter
 from oracle.neutral import fold
 from oracle.phrasings import NO_PROGRAM
-from tracr_tasks.rasp import Program
 from zoo.target import Target
 
 
@@ -54,8 +53,8 @@ def _written(target: Target, drafter: Drafter, runs: int) -> Written:
     neutral = fold(target.config, target.weights)
     labels = CODEC.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     (draft,) = drafter.write([neutral], [labels])
-    if runs and not isinstance(draft.program, Program) and draft.text != NO_PROGRAM:
+    if runs and can_be_run(target) and draft.text != NO_PROGRAM:
         for writer in (each for each in drafter.writers if each.reads(neutral) and not each.by_routes):
-            if (tested := told_apart(target, suspects(writer.decoder, neutral, labels), runs)) is not None:
+            if (tested := told_apart(target, likely_drafts(writer.decoder, neutral, labels), runs)) is not None:
                 return tested
     return Written(draft.text, draft.log_prob, draft.certified)

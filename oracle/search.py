@@ -29,7 +29,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from oracle.batch import N_SPECIALS, LabelIds, collate
-from oracle.decoder import CODEC, END, WeightDecoder
+from oracle.decoder import CODEC, WeightDecoder
 from oracle.neutral import Neutral, fold
 from oracle.routes import KINDS, Routes, is_plain, n_components, paths_of
 from tracr_tasks.compiler.compile import compile_program
@@ -85,11 +85,13 @@ class _Search:
     tried: int = 0
     passed_over: int = 0
     is_shaped: bool = False
+    """Whether one of those tried has the target's shape."""
     near: dict[str, float] = field(default_factory=dict)
     pieces: dict[str, list[int]] = field(default_factory=dict)
     certified: str | None = None
 
     def __post_init__(self) -> None:
+        self.shape = shape_of(self.target)
         with torch.no_grad():
             self.tokens = self.decoder.encoder(collate([self.target], [self.labels]), self.decoder.table)
 
@@ -97,6 +99,10 @@ class _Search:
     def over(self) -> bool:
         """Whether there is nothing left to do. As many programs may be passed over as may be compared."""
         return self.certified is not None or max(self.tried, self.passed_over) >= self.budget
+
+    def follow(self, width: int, near: list[int] | None = None) -> None:
+        """Try the decoder's likeliest texts, of all or of those near another one."""
+        self.add([pieces for _, pieces in self.decoder.likeliest(self.tokens, width, LONGEST, near, PULL)])
 
     def add(self, texts: Sequence[list[int]]) -> None:
         """Compile, read and compare texts that were not yet tried, until one is certified or the budget is spent."""
@@ -111,9 +117,15 @@ class _Search:
             if text in self.near or text in fresh or self.tried >= self.budget:
                 continue
             self.pieces[text], self.near[text] = pieces, float("inf")
-            if (compiled := proposal(text, self.target, self.labels)) is not None and self.may_be(compiled.neutral):
-                self.tried += 1
-                fresh[text] = compiled
+            if (compiled := proposal(text, self.target, self.labels)) is None:
+                continue
+            has_shape = shape_of(compiled.neutral) == self.shape
+            if self.is_shaped and not has_shape:
+                self.passed_over += 1
+                continue
+            self.is_shaped = self.is_shaped or has_shape
+            self.tried += 1
+            fresh[text] = compiled
         for part in alike(fresh):
             batch = collate([each.neutral for each in part.values()], [each.labels for each in part.values()])
             with torch.no_grad():
@@ -123,14 +135,6 @@ class _Search:
                 self.near[text] = distance(self.tokens[0], own)
                 if self.certified is None and self.near[text] < APART and self.is_target(compiled, own):
                     self.certified = text
-
-    def may_be(self, compiled: Neutral) -> bool:
-        """Whether a proposal has the target's shape, or is welcome as long as none has."""
-        same = shape_of(compiled) == shape_of(self.target)
-        self.passed_over += self.is_shaped and not same
-        welcome = same or not self.is_shaped
-        self.is_shaped = self.is_shaped or same
-        return welcome
 
     def is_target(self, compiled: Proposal, tokens: Float[Tensor, "n d"]) -> bool:
         """Whether a proposal's routes are the target's, node for node as their tokens say, under the same labels."""
@@ -166,9 +170,9 @@ def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: 
     Args: a decoder over routes; a folded target (`can_be_searched`), and the names of its labels as pieces.
     """
     search = _Search(decoder, target, labels, budget)
-    search.add(decoder.likeliest(search.tokens, 1, LONGEST))
+    search.follow(1)
     if not search.over:
-        search.add(decoder.likeliest(search.tokens, BEAM, LONGEST))
+        search.follow(BEAM)
     expanded = set[str]()
     is_near = search.near[search.nearest] < FAR
     while is_near and not search.over:
@@ -178,12 +182,12 @@ def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: 
         text = min(left, key=search.near.__getitem__)
         expanded.add(text)
         pieces = search.pieces[text]
-        search.add(decoder.likeliest(search.tokens, AROUND, LONGEST, pieces, PULL))
+        search.follow(AROUND, pieces)
         search.add(changes(decoder, search.tokens, pieces))
     best = search.certified or search.nearest
     pieces = search.pieces[best]
-    log_prob = decoder.log_probs(search.tokens, pieces).gather(1, torch.tensor([[*pieces, END]]).T).sum()
-    return Found(best, float(log_prob), search.near[best], search.certified is not None, search.tried)
+    log_prob = decoder.log_prob(search.tokens, pieces)
+    return Found(best, log_prob, search.near[best], search.certified is not None, search.tried)
 
 
 def changes(decoder: WeightDecoder, tokens: Float[Tensor, "1 n d"], pieces: list[int]) -> list[list[int]]:

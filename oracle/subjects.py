@@ -20,7 +20,7 @@ from oracle.reader import Reader
 from tracr_tasks import format_value, sample_program
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.transformer import Weights
-from zoo.branches import draw_inputs, least_inputs
+from zoo.branches import draw_each, least_inputs
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.sampling import sample_flowchart
@@ -65,8 +65,7 @@ def branch_inputs(chart: Flowchart, rng: np.random.Generator) -> list[tuple[str,
     """Inputs that reach each branch of a flowchart that any reaches, be it ever so rare, and the first in the order of
     names that leads to each answer; none of flowcharts that are too entangled to be counted."""
     try:
-        reached = [branch for branch, share in enumerate(chart.branch_shares()) if share > 0]
-        ids = [row for branch in reached for row in draw_inputs(chart, branch, N_PER_BRANCH, rng).tolist()]
+        ids = draw_each(chart, N_PER_BRANCH, rng).tolist()
         least = least_inputs(chart)
     except ProgramError:
         return []

@@ -46,6 +46,16 @@ def draw_inputs(chart: Flowchart, branch: int, inputs: int, rng: np.random.Gener
     return machine.draw(leaf == branch, chart.vocab, inputs, rng)
 
 
+def draw_each(chart: Flowchart, inputs: int, rng: np.random.Generator) -> TokenIds:
+    """`inputs` sequences to each branch that any input reaches, in the order of the branches.
+
+    Raises:
+        ProgramError: conditions too entangled (see `automaton`).
+    """
+    reached = [branch for branch, share in enumerate(chart.branch_shares()) if share > 0]
+    return np.concatenate([draw_inputs(chart, branch, inputs, rng) for branch in reached])
+
+
 def least_inputs(chart: Flowchart) -> dict[str, tuple[str, ...]]:
     """Of each answer to which some input leads, the first such input in the order of names (`a a b` before `a b a`).
 

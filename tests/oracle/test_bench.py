@@ -16,6 +16,7 @@ from oracle.decompiler import Decompiler
 from tests.oracle.targets import SMALL
 from zoo.build import build_zoo
 from zoo.spec import named_spec
+from zoo.store import Zoo
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZES = {"steps": 2, "batch": 4, "eval_every": 2, "eval_targets": 2, "eval_train": 2, "flowcharts": 3}
@@ -67,7 +68,7 @@ def test_lessons_on_targets_of_two_zoos_that_are_called_alike(bench: ModuleType,
         spec = replace(named_spec("tiny"), compiled=6, trained=0, untrained=0, seed=seed, splits=("train",))
         build_zoo(spec, folder, workers=1, progress=False)
     config = bench.BenchConfig(folders[0], kind="rasp", lesson=0.1, weights=SMALL, decoder=NARROW, **SIZES)
-    examples = [e for folder in folders for e in bench.learned(config, folder)]
+    examples = bench.learned(config, [Zoo.open(folder) for folder in folders])
     assert len(examples) == 12
     _, truths = bench.lesson_of(examples, config)
     for e in examples:  # a row of the lesson for each of its nodes, so it is its own

@@ -145,7 +145,7 @@ def test_a_doubt_is_mended_and_what_is_found_is_certified(text: str, monkeypatch
             rows[place, right[place] if place < len(right) else 2] = -0.2
         return rows
 
-    monkeypatch.setattr(decoder, "likeliest", lambda *_: [wrong])
+    monkeypatch.setattr(decoder, "likeliest", lambda *_: [(0.0, wrong)])
     monkeypatch.setattr(decoder, "log_probs", log_probs)
     found = searched(decoder, *own, budget=60)
     assert found.certified and found.text == TEXT and found.distance < 1e-3 and 1 < found.tried <= 60
@@ -158,10 +158,6 @@ def tokens_of(decoder: WeightDecoder) -> torch.Tensor:
     with torch.no_grad():
         tokens: torch.Tensor = decoder.encoder(collate([own[0]], [own[1]]), decoder.table)
     return tokens
-
-
-def nats(decoder: WeightDecoder, tokens: torch.Tensor, text: Sequence[int]) -> float:
-    return float(decoder.log_probs(tokens, text).gather(1, torch.tensor([[*text, END]]).T).sum())
 
 
 def test_changes_are_one_piece_each_and_begin_with_the_greatest_doubt() -> None:
@@ -190,30 +186,31 @@ def test_a_beam_as_wide_as_the_vocabulary_misses_no_likely_text_of_one_piece(see
     decoder = likely_end(new_decoder("routes", SIZES, DecoderConfig(24, n_layers=1, n_heads=2)).eval())
     tokens = tokens_of(decoder)
     some = [[], *([piece] for piece in range(len(CODEC)) if piece != END)]
-    right = sorted((nats(decoder, tokens, text) for text in some), reverse=True)
+    right = sorted((decoder.log_prob(tokens, text) for text in some), reverse=True)
     found = decoder.likeliest(tokens, len(CODEC), 1)
     assert len(found) > 100
-    assert [nats(decoder, tokens, text) for text in found] == pytest.approx(right[: len(found)], abs=1e-4)
+    assert [decoder.log_prob(tokens, text) for _, text in found] == pytest.approx(right[: len(found)], abs=1e-4)
 
 
 def test_a_beam_of_longer_texts_is_in_order_and_a_wide_one_finds_no_worse() -> None:
     decoder = likely_end(random_decoder())
     tokens = tokens_of(decoder)
     narrow, wide = (decoder.likeliest(tokens, width, 12) for width in (2, 40))
-    values = [nats(decoder, tokens, text) for text in wide]
-    assert values == sorted(values, reverse=True) and len(set(map(tuple, wide))) == len(wide) == 40
-    assert values[0] >= nats(decoder, tokens, narrow[0]) - 1e-4
-    assert all(len(text) <= 12 for text in wide)
+    values, texts = [value for value, _ in wide], [text for _, text in wide]
+    assert values == sorted(values, reverse=True) and len(set(map(tuple, texts))) == len(texts) == 40
+    assert values == pytest.approx([decoder.log_prob(tokens, text) for text in texts], abs=1e-4)
+    assert values[0] >= narrow[0][0] - 1e-4
+    assert all(len(text) <= 12 for text in texts)
 
 
 def test_texts_near_another_one_differ_from_it_in_few_places() -> None:
     decoder, pieces = random_decoder(), CODEC.encode(TEXT)
     tokens = tokens_of(decoder)
-    found = decoder.likeliest(tokens, 10, 140, pieces, 12.0)
+    found = [text for _, text in decoder.likeliest(tokens, 10, 140, pieces, 12.0)]
     assert found[0] == pieces and len(set(map(tuple, found))) == len(found) == 10
     near = [sum(a != b for a, b in zip(text, pieces, strict=False)) for text in found]
     assert max(near) <= 3
-    (far,) = decoder.likeliest(tokens, 1, 10)
+    ((_, far),) = decoder.likeliest(tokens, 1, 10)
     assert far != pieces[: len(far)]
 
 
@@ -221,14 +218,14 @@ def test_a_text_without_an_end_is_given_as_far_as_it_goes() -> None:
     decoder = random_decoder()
     with torch.no_grad():
         decoder.unembed.bias[END] = -1e4
-    assert [len(text) for text in decoder.likeliest(tokens_of(decoder), 3, 5)] == [5, 5, 5]
+    assert [len(text) for _, text in decoder.likeliest(tokens_of(decoder), 3, 5)] == [5, 5, 5]
 
 
 def test_what_is_written_of_one_target_is_what_is_written_of_it_in_a_batch() -> None:
     decoder, own = random_decoder(), seen(target())
     with torch.no_grad():
         decoder.unembed.bias[END] = -1e4  # the likeliest text is then the likeliest piece after piece
-    (alone,) = decoder.likeliest(tokens_of(decoder), 1, 20)
+    ((_, alone),) = decoder.likeliest(tokens_of(decoder), 1, 20)
     assert CODEC.decode(alone) == decoder.write(collate([own[0]], [own[1]]), 20)[0].text
 
 
@@ -239,8 +236,8 @@ def test_programs_of_another_shape_are_passed_over_once_one_has_the_same(monkeyp
     texts = [CODEC.encode(text) for text in (wider, OTHERS[0], wider.replace("<", "<="), OTHERS[1])]
     found = list[list[int]]()
 
-    def likeliest(_: object, width: int, *__: object) -> list[list[int]]:
-        return texts[:1] if width == 1 else texts[1:]
+    def likeliest(_: object, width: int, *__: object) -> list[tuple[float, list[int]]]:
+        return [(0.0, text) for text in (texts[:1] if width == 1 else texts[1:])]
 
     monkeypatch.setattr(decoder, "likeliest", likeliest)
     monkeypatch.setattr(search, "changes", lambda *_: found)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.zoo.charts import INDEX, LENGTH, VOCAB, chart_of, conditions, trees
 from tracr_tasks.errors import ProgramError
 from zoo.automaton import automaton, reachable_cells
-from zoo.branches import branch_shares, draw_inputs, estimated_shares
+from zoo.branches import branch_shares, draw_each, draw_inputs, estimated_shares
 from zoo.conditions import Before, Condition, Equals, LastIn
 from zoo.flowchart import input_ids
 from zoo.flowchart_config import MAX_STATES
@@ -55,6 +55,9 @@ def test_inputs_drawn_for_a_branch_reach_it(tree: Tree, seed: int) -> None:
             continue
         ids = draw_inputs(chart, branch, 10, rng)
         assert ids.shape == (10, LENGTH) and set(chart.branch_batch(ids)) == {branch}
+    reached = [branch for branch, share in enumerate(chart.branch_shares()) if share > 0]
+    each = draw_each(chart, 3, np.random.default_rng(seed))
+    assert chart.branch_batch(each).tolist() == [branch for branch in reached for _ in range(3)]
 
 
 @pytest.mark.parametrize(
