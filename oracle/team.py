@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
+from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
 from oracle.console import quiet_libraries
@@ -36,4 +37,8 @@ def _member(rank: int, size: int, port: int, work: Callable[[C], object], config
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     with quiet_libraries():
-        work(config)
+        try:
+            work(config)
+        finally:  # threads of the group that are still there when a process ends may abort it
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
