@@ -37,8 +37,6 @@ def _member(rank: int, size: int, port: int, work: Callable[[C], object], config
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     with quiet_libraries():
-        try:
-            work(config)
-        finally:  # threads of the group that are still there when a process ends may abort it
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
+        work(config)
+    if distributed.is_initialized():  # threads of the group that are still there when a process ends may abort it
+        distributed.destroy_process_group()
