@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oracle.alignment import Alignment
 from oracle.attention import present
 from oracle.batch import LabelIds, WeightBatch, pad_ids
 from tracr_tasks.errors import InputError
@@ -293,18 +294,19 @@ class WeightDecoder(nn.Module):
         included) and pieces (END left out). A beam search that follows `width` beginnings at once, and gives at most as
         many texts of at most so many pieces. Where none of them comes to its end, they are given as far as they go.
 
-        With `near`, pieces of another text, each is `pull` nats likelier in its place than the decoder says: what is
-        found differs from that text in few places, those that together are the most likely.
+        With `near`, pieces of another text, what comes next in it is `pull` nats likelier than the decoder says,
+        whatever was changed, added or left out before (alignment.py): what is found differs from that text in few
+        places, those that together are the most likely.
         """
         memory, past = self._remember(tokens), None
         texts, scores, last = [list[int]()], tokens.new_zeros(1), torch.full((1, 1), START, device=tokens.device)
         ended = list[tuple[float, list[int]]]()
-        pulled = [*near, END] if near is not None else []
-        for place in range(min(longest + 1, self.config.max_len)):
+        beside = Alignment.beside([*near, END], tokens.device) if near is not None else None
+        for _ in range(min(longest + 1, self.config.max_len)):
             logits, past = self._logits(last, memory, past)
             likely = logits[:, -1].float()
-            if place < len(pulled):
-                likely[:, pulled[place]] += pull
+            if beside is not None:
+                likely = likely + pull * beside.due(likely.shape[1])
             total = scores[:, None] + likely.log_softmax(-1)
             best = total.flatten().topk(min(2 * width, total.numel()))
             steps = [(score, *divmod(i, total.shape[1])) for score, i in zip(*(x.tolist() for x in best), strict=True)]
@@ -319,6 +321,7 @@ class WeightDecoder(nn.Module):
             texts = [[*texts[row], piece] for _, row, piece in steps]
             scores = torch.tensor([score for score, _, _ in steps], device=tokens.device)
             last = torch.tensor([[piece] for _, _, piece in steps], device=tokens.device)
+            beside = beside.after(rows, last[:, 0]) if beside is not None else None
         return ended or [(score, text[:longest]) for score, text in zip(scores.tolist(), texts, strict=True)]
 
     @torch.no_grad()
