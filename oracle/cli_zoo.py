@@ -22,8 +22,8 @@ class ZooBuildConfig:
     again with a larger --size or larger counts, it adds to what is there."""
 
     spec: tyro.conf.Positional[str]
-    """What to build: tiny, quickstart, unseen, bench, kinds, default, small, broad, legible, or a .toml or .json file
-    of `zoo.ZooSpec`."""
+    """What to build: tiny, quickstart, unseen, bench, four, kinds, default, small, broad, blank, programs, legible, or
+    a .toml or .json file of `zoo.ZooSpec`."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder for the zoo."""
     size: float | None = None

@@ -127,6 +127,12 @@ class ZooSpec:
         return self.growth.origin if self.growth else self.hash()
 
 
+PATIENT = TrainConfig(steps=400, stop_accuracy=0.998)
+"""For flowcharts of more than two questions."""
+UP_TO_FOUR = FlowchartConfig(max_conditions=4, growth=1.0)
+"""As many flowcharts of one, two, three and four questions."""
+
+
 def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
@@ -136,7 +142,8 @@ def named_specs() -> dict[str, ZooSpec]:
     four questions of every kind, three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions
     and structures, then parts that are each unlike the default zoo in one way (programs of more S-ops and flowcharts of
     more questions; every kind of question; width; depth; size of the vocabulary; norm, activation and direction of
-    attention). `legible` has 150 programs, each with every history, in networks of one shape.
+    attention). `four` is held out too: as many flowcharts of one, two, three and four questions, in one and in two
+    layers. `legible` has 150 programs, each with every history, in networks of one shape.
     """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
@@ -177,6 +184,7 @@ def named_specs() -> dict[str, ZooSpec]:
             chunk=50,
             parts=(long, kinds, wide, deep, vocab, styled),
         ),
+        "four": _four(),
         "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
         "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
         "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
@@ -187,29 +195,41 @@ def named_specs() -> dict[str, ZooSpec]:
     }
 
 
+def _four() -> ZooSpec:
+    """Unseen flowcharts of one to four questions in one and in two layers."""
+    shapes = (Architecture(), Architecture(d_mlp=48), Architecture(n_layers=2), Architecture(d_mlp=48, n_layers=2))
+    return ZooSpec(
+        *("four", 0, 400, 40),
+        seed=1_000_039,
+        splits=("test", "structure"),
+        flowcharts=UP_TO_FOUR,
+        training=PATIENT,
+        architectures=shapes,
+    )
+
+
 def _broad() -> ZooSpec:
     """Flowcharts of one to three questions in one layer, of up to four in two, and of questions of every kind."""
-    patient, narrow = TrainConfig(steps=400, stop_accuracy=0.998), Architecture()
+    narrow = Architecture()
     kinds = Kinds(pos=4, has=2, of=3, before=2, equals=2, first=1, last=1)
-    two_layers = FlowchartConfig(max_conditions=4, growth=1.0)
     every_kind = FlowchartConfig(max_count=3, kinds=kinds)
     return ZooSpec(
         *("broad", 0, 4_500, 200),
         seed=23,
         splits=("train",),
         flowcharts=FlowchartConfig(max_conditions=3),
-        training=patient,
+        training=PATIENT,
         architectures=(narrow, Architecture(d_mlp=48)),
         parts=(
             Part(
                 "four",
                 trained=1_500,
-                training=patient,
-                flowcharts=two_layers,
+                training=PATIENT,
+                flowcharts=UP_TO_FOUR,
                 architectures=(Architecture(n_layers=2),),
             ),
             Part(
-                "rich", trained=1_500, training=patient, flowcharts=every_kind, architectures=(Architecture(d_mlp=48),)
+                "rich", trained=1_500, training=PATIENT, flowcharts=every_kind, architectures=(Architecture(d_mlp=48),)
             ),
         ),
     )
