@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make everything that ships, from nothing, on two CPU cores: zoos, house model, decoder, oracle, confidence, reports, cards.
 #
-#   dev/rebuild.sh DIR [MINUTES OF THE DECODER OF ALL KINDS] [OF THE ORACLE] [OF THE DECODER OF RASP PROGRAMS] [OF THAT OF STRUCTURES]
+#   dev/rebuild.sh DIR [MINUTES OF THE DECODER OF ALL KINDS] [OF THE ORACLE] [OF THE DECODER OF RASP PROGRAMS] [OF THOSE OF STRUCTURES]
 #
 # A stage whose result is in DIR already is left out; one that was stopped goes on or begins again. The last stage writes
 # oracle/assets. On a GPU: dev/gpu.sh.
@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 dir=${1:?usage: dev/rebuild.sh DIR [MINUTES OF THE DECODER OF ALL KINDS] [OF THE ORACLE] [OF THE DECODER OF PROGRAMS] [OF STRUCTURES]}
-decoder_minutes=${2:-180} oracle_minutes=${3:-90} program_minutes=${4:-270} chart_minutes=${5:-70}
+decoder_minutes=${2:-180} oracle_minutes=${3:-90} program_minutes=${4:-340} chart_minutes=${5:-70}
 mkdir -p "$dir"
 export PYTHONPATH="$PWD" OMP_NUM_THREADS=1
 
@@ -43,6 +43,8 @@ house &
 decoder charts --kind flowchart --encoder channels --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
 decoder structures --also "$dir/broad" --kind flowchart --encoder channels --start "$dir/charts" --targets 8000 --minutes "$chart_minutes" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 11
+decoder more --zoo "$dir/fifth" --also "$dir/broad" --kind flowchart --encoder channels --start "$dir/structures" --targets 100000 --minutes "$chart_minutes" \
+  --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 32
 decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
   --muon-lr 0.015 --gauge-train --gauge-test
 decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 100000 --minutes "$program_minutes" --batch 44 \
@@ -50,7 +52,7 @@ decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 10000
 wait %1
 
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
-  --drafts "$dir/structures" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
+  --drafts "$dir/more" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
   --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
