@@ -123,8 +123,8 @@ class TrainConfig:
     drafts: tuple[str, ...] = ()
     """Show the reader, beside the weight tokens, the program that a decoder writes: "house", "programs" (both ship with
     the package), or a folder. Of several, the first is believed whose text it takes for more likely right than wrong,
-    else the last. The reader learns to try the draft: what it makes of an input, which input leads to an answer, what
-    stands where."""
+    else the first of all. The reader learns to try the draft: what it makes of an input, which input leads to an
+    answer, what stands where."""
     search: int = 200
     """With drafts: programs that the oracle compiles at most for a target that a RASP program may have been compiled
     to, when it is asked (`ask --search` and `eval --search` say otherwise). In training nothing is searched for."""

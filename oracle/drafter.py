@@ -1,10 +1,10 @@
 """Who writes the drafts of programs that a reader is shown: one small decoder, or several, each asked in turn.
 
 A decoder that has learned one kind of program well writes another badly, and often says so: its text is then
-improbable. So the first one whose text it takes for more likely right than wrong is believed, else the last. Targets
-that a RASP program may have been compiled to, as far as their shape says, begin with a decoder that reads routes, if
-there is one; others are read by the others. With a `search`, programs near what it writes are compiled and compared
-with such targets (search.py), and the nearest one is believed unless it is far.
+improbable. So the first one whose text it takes for more likely right than wrong is believed; where none is so sure,
+the first that was asked. Targets that a RASP program may have been compiled to, as far as their shape says, begin with
+a decoder that reads routes, if there is one; others are read by the others. With a `search`, programs near what it
+writes are compiled and compared with such targets (search.py), and the nearest one is believed unless it is far.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Drafter:
             left, able = ([i for i in each if i not in near] for each in (left, able))
             if able:
                 batch = collate([targets[i] for i in able], [pieces[i] for i in able]).to(writer.decoder.table.device)
-                found |= zip(able, writer.decoder.write(batch, LONGEST), strict=True)
+                texts = dict(zip(able, writer.decoder.write(batch, LONGEST), strict=True))
+                found |= {i: text for i, text in texts.items() if i not in found or text.log_prob >= LIKELY}
                 left = [i for i in left if i not in able or found[i].log_prob < LIKELY]
         if missing := [i for i in range(len(targets)) if i not in found]:
             raise InputError(f"target {missing[0] + 1}: {NOT_READ}")
