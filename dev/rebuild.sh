@@ -20,10 +20,10 @@ stage() { # RESULT COMMAND...: run a command unless its result is there
 }
 oracle() { python3 -m oracle.cli "$@"; }
 
-for spec in default small blank programs unseen; do
+for spec in default small broad blank programs unseen; do
   stage "$spec/index.parquet" oracle zoo build "$spec" --out "$dir/$spec"
 done
-stage broad/index.parquet oracle zoo build broad --size 2.5 --out "$dir/broad"
+stage broader/index.parquet oracle zoo build broad --size 2.5 --out "$dir/broader"
 stage fifth/index.parquet oracle zoo build default --size 0.2 --out "$dir/fifth"
 also=("$dir/small" "$dir/broad")
 
@@ -43,7 +43,7 @@ house &
 decoder charts --kind flowchart --encoder channels --targets 13790 --steps 5000 --eval-every 1000 --gauge-test
 decoder structures --also "$dir/broad" --kind flowchart --encoder channels --start "$dir/charts" --targets 8000 --minutes "$chart_minutes" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 11
-decoder more --zoo "$dir/fifth" --also "$dir/broad" --kind flowchart --encoder channels --start "$dir/structures" --targets 100000 --minutes "$chart_minutes" \
+decoder more --zoo "$dir/fifth" --also "$dir/broader" --kind flowchart --encoder channels --start "$dir/structures" --targets 100000 --minutes "$chart_minutes" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 32
 decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
   --muon-lr 0.015 --gauge-train --gauge-test

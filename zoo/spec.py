@@ -210,7 +210,6 @@ def _four() -> ZooSpec:
 
 def _broad() -> ZooSpec:
     """Flowcharts of one to three questions in one layer, of up to four in two, and of questions of every kind."""
-    narrow = Architecture()
     kinds = Kinds(pos=4, has=2, of=3, before=2, equals=2, first=1, last=1)
     every_kind = FlowchartConfig(max_count=3, kinds=kinds)
     return ZooSpec(
@@ -219,7 +218,7 @@ def _broad() -> ZooSpec:
         splits=("train",),
         flowcharts=FlowchartConfig(max_conditions=3),
         training=PATIENT,
-        architectures=(narrow, Architecture(d_mlp=48)),
+        architectures=(Architecture(), Architecture(d_mlp=48)),
         parts=(
             Part(
                 "four",

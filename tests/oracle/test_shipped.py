@@ -48,7 +48,8 @@ def test_what_ships_is_small_and_holds_no_pickle() -> None:
 
 
 def test_loss_is_lower_with_the_targets_own_weights(shipped: WeightOracle, unseen: list[Example]) -> None:
-    found = program_losses(shipped, unseen, [*range(1, len(unseen)), 0], 0)
+    drafts = shipped.drafts(unseen, search=20)
+    found = program_losses(shipped, unseen, [*range(1, len(unseen)), 0], 0, drafts)
     losses = {each.condition: each.nats for each in found if each.kind == "rasp"}
     assert losses[GAP].low > 0.5
     assert losses[OWN].mean < min(losses[SWAPPED].mean, losses[NOTHING].mean)
