@@ -37,6 +37,7 @@ from oracle.neutral import fold
 from oracle.programs import decompile, shipped
 from oracle.questions import Question, Subject
 from oracle.statistics import clustered_mean
+from oracle.subjects import asked_about
 from oracle.symmetry import random_gauge
 from tracr_tasks.transformer import Weights
 from zoo.rows import ZooRow
@@ -81,7 +82,7 @@ def cases_of(zoo: Zoo, config: ControlsConfig, split: str) -> list[Case]:
     rows = random.Random(config.seed).sample(rows, config.limit) if config.limit < len(rows) else rows
     out = []
     for row in tqdm(rows, desc=split, leave=False, mininterval=2):
-        program = zoo.program(row.id)
+        program = asked_about(zoo.program(row.id), row.regime, row.labels)
         assert program is not None
         out.append(
             Case(row, zoo.target(row.id), Subject(row.kind, row.regime, program.text(), program, inputs=(), outputs=()))

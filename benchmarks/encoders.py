@@ -37,7 +37,7 @@ from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
 from oracle.routes import n_labels
 from oracle.schedule import Optimizers, budget_left, rate_share
-from oracle.subjects import Example, relabel
+from oracle.subjects import Example, asked_about, relabel
 from oracle.symmetry import random_gauge
 from zoo.store import Zoo
 
@@ -130,7 +130,7 @@ def example(zoo: Zoo, id: str, codec: TextCodec, gauge_seed: int | None) -> Exam
     if gauge_seed is not None:
         weights = random_gauge(target.config, weights, gauge_seed)
     labels = codec.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
-    text = NO_PROGRAM if program is None else program.text()
+    text = NO_PROGRAM if program is None else asked_about(program, row.regime, row.labels).text()
     subject = Subject(row.kind, row.regime, text, program, inputs=(), outputs=())
     return Example(id, fold(target.config, weights), labels, labels, subject)
 

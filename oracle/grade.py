@@ -25,7 +25,7 @@ MAX_INPUTS = 100_000
 """Two flowcharts are compared on all inputs where there are no more than this ..."""
 N_INPUTS = 10_000
 """... and on so many seeded ones where there are."""
-VERSION = 3
+VERSION = 4
 """Of the questions and the rules of grading: reports of two versions are not compared."""
 
 

@@ -19,6 +19,8 @@ from oracle.questions import Subject
 from oracle.reader import Reader
 from tracr_tasks import format_value, sample_program
 from tracr_tasks.errors import ProgramError
+from tracr_tasks.rasp import Program
+from tracr_tasks.simplest import simplest
 from tracr_tasks.transformer import Weights
 from zoo.branches import draw_each, least_inputs
 from zoo.canonical import canonical
@@ -84,8 +86,16 @@ def rare_answers(chart: Flowchart) -> tuple[str, ...]:
     return tuple(sorted(answer for answer, share in by_answer.items() if 0 < share < RARE))
 
 
+def asked_about(program: Any, regime: str, labels: Mapping[str, Any]) -> Any:
+    """The program that questions about a target are about: of those that compile to its weights, which no reader could
+    tell apart, the simplest. A target with a history was not compiled from its program alone."""
+    is_compiled = isinstance(program, Program) and regime == "compiled" and "history" not in labels
+    return simplest(program) if is_compiled else program
+
+
 def subject_of_program(program: Any, seed: int) -> Subject:
     """A program as its own target: the outputs are the program's."""
+    program = asked_about(program, "compiled", {})
     inputs = random_inputs(program, np.random.default_rng(seed))
     value = {format_value(v): v for v in program.vocab}
     outputs = [tuple(format_value(v) for v in program.run([value[name] for name in row])) for row in inputs]
@@ -102,6 +112,7 @@ def subject_of_target(
     labels = labels or {}
     if program is None:
         return Subject("none", regime, "", None, (), (), labels)
+    program = asked_about(program, regime, labels)
     learned = "history" in labels  # from inputs of full length alone (zoo.legible)
     inputs = random_inputs(program, np.random.default_rng(seed), full=learned)
     outputs = tuple(tuple(row) for row in target.answers(target.encode(inputs)))

@@ -35,6 +35,7 @@ from oracle.template import escape
 from oracle.truth import output_on
 from tracr_tasks.errors import WeightOracleError
 from tracr_tasks.rasp import Program
+from tracr_tasks.simplest import simplest
 from tracr_tasks.text import parse_program
 from zoo.branches import least_inputs
 from zoo.compiled import named_value
@@ -71,9 +72,13 @@ class Trial:
 
 
 def draft_of(written: Written, target: Neutral, pieces: LabelIds) -> Draft:
-    """What a decoder wrote about a target, parsed with the names of its labels (as pieces of `CODEC`)."""
+    """What a decoder wrote about a target, parsed with the names of its labels (as pieces of `CODEC`); of RASP programs
+    with the same weights the simplest."""
     program = program_of(written.text, target, pieces)
-    return Draft(written.text, written.log_prob, written.certified, program)
+    if not isinstance(program, Program):
+        return Draft(written.text, written.log_prob, written.certified, program)
+    program = simplest(program)
+    return Draft(program.text(), written.log_prob, written.certified, program)
 
 
 def program_of(text: str, target: Neutral, pieces: LabelIds) -> Program | Flowchart | None:

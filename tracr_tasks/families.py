@@ -147,22 +147,22 @@ def predicates_of(family: Family, keys: tuple[Exact, ...], queries: tuple[Exact,
     return tuple(found)
 
 
-def filled(texts: tuple[str, ...], values: tuple[Exact, ...]) -> Iterator[str]:
-    """The texts with {c} and {t} replaced by each of their values."""
+def filled(texts: tuple[str, ...], values: tuple[Exact, ...], most: int = MAX_CONSTANTS) -> Iterator[str]:
+    """The texts with {c} and {t} replaced by each of their values, or by so many of them at most."""
     numbers: list[Any] = [value for value in values if is_number(value)]
     steps = [reduced(Fraction(a + b) / 2) for a, b in itertools.pairwise(numbers)]
     for text in texts:
         if "{c}" in text:
-            yield from (text.format(c=literal(value)) for value in spread(values))
+            yield from (text.format(c=literal(value)) for value in spread(values, most))
         elif "{t}" in text:
-            yield from (text.format(t=literal(step)) for step in spread(steps))
+            yield from (text.format(t=literal(step)) for step in spread(steps, most))
         else:
             yield text
 
 
-def spread(values: Sequence[Exact]) -> Sequence[Exact]:
-    """At most `MAX_CONSTANTS` of the values, evenly spaced."""
-    return values[:: 1 + max(0, len(values) - 1) // MAX_CONSTANTS]
+def spread(values: Sequence[Exact], most: int) -> Sequence[Exact]:
+    """At most so many of the values, evenly spaced."""
+    return values[:: 1 + max(0, len(values) - 1) // most]
 
 
 def ordered(values: Iterable[Exact]) -> tuple[Exact, ...]:

@@ -32,8 +32,8 @@ def test_a_part_computes_nothing_where_its_weights_write_nothing(seed: int) -> N
 @settings(max_examples=20)
 @given(SEEDS)
 def test_the_answers_are_those_of_the_compiler(seed: int) -> None:
-    program = sample_program(seed)
-    subject, rng = subject_of_program(program, seed), random.Random(seed)
+    subject, rng = subject_of_program(sample_program(seed), seed), random.Random(seed)
+    program = subject.program
     assert {"where", "inside"} <= {family for family, _ in families_of(subject)}
     where, inside = ask(subject, "where", rng), ask(subject, "inside", rng)
     assert where.detail in where.text and inside.detail in inside.text

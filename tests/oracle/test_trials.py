@@ -49,6 +49,7 @@ from tracr_tasks import format_value
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import InputError, WeightOracleError
 from tracr_tasks.sampler import sample_compiled, sample_program
+from tracr_tasks.simplest import simplest
 from tracr_tasks.text import parse_program
 from zoo.compiled import target_of
 from zoo.flowchart_parser import parse_flowchart
@@ -181,7 +182,8 @@ def test_a_draft_is_parsed_with_the_labels_of_its_target(seed: int) -> None:
     )
     program = sample_compiled(seed).program
     draft = draft_of(Written(program.text(), -1.0), neutral, pieces)
-    assert draft.program is not None and draft.program.text() == program.text() and draft.log_prob == -1.0
+    assert draft.text == simplest(program).text()
+    assert draft.program is not None and draft.program == simplest(program) and draft.log_prob == -1.0
     ids, lengths = np.zeros((1, program.max_seq_len), dtype=np.int64), np.array([program.max_seq_len])
     assert list(draft.program.run_batch(ids, lengths)[0]) == list(program.run_batch(ids, lengths)[0])
     for text in ("out = ", NO_PROGRAM, "if has zz then p else q", ""):
