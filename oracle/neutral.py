@@ -66,6 +66,8 @@ class Neutral:
     """Whether residual states are normalised: writes are then seen in full, though reads may be behind a norm."""
     rates: Float[Tensor, " d_turned"]
     """Radians a position of each turned entry of a head (rotary.py); none without rotary positions."""
+    rest: tuple[Float[Tensor, "d_vocab d_model"], Float[Tensor, "n_ctx d_model"]] | None = None
+    """What rounding took from W_E and W_pos as they were centred; None of large targets, which have no routes."""
 
     @cached_property
     def routes(self) -> Routes | None:
@@ -198,9 +200,10 @@ def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
     if config.output == "categorical":
         W_U, b_U = W_U - W_U.mean(1, keepdim=True), b_U - b_U.mean()
     layers = LayersOnDemand(parts)
+    centred = W_E - W_E.mean(0), W_pos - everywhere
     return Neutral(
-        W_E=W_E - W_E.mean(0),
-        W_pos=W_pos - everywhere,
+        W_E=centred[0],
+        W_pos=centred[1],
         constant=W_E.mean(0) + everywhere,
         layers=layers if on_demand else tuple(layers),
         W_U=centre(W_U.T, is_ln).T,
@@ -215,4 +218,11 @@ def fold_parts(parts: Parts, *, on_demand: bool = True) -> Neutral:
         qk_norm=config.use_qk_norm,
         normalised=config.normalize_states,
         rates=rates_of(config, W_E),
+        rest=None if on_demand else (lost(W_E, centred[0]), lost(W_pos, centred[1])),
     )
+
+
+def lost(rows: Float[Tensor, "n d_model"], centred: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+    """What rounding took from some rows when their mean was."""
+    wide = rows.double()
+    return (wide - (wide.mean(0) if len(wide) else 0.0) - centred.double()).to(rows.dtype)

@@ -15,9 +15,10 @@ ROUNDINGS = 4
 """A product of two vectors is taken for zero below so many roundings of the product of their lengths."""
 
 
-def cleaned(x: Float[Tensor, "..."], bound: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """x, and zero where it is rounding alone; `bound` [broadcastable to x] is how large x could have been."""
-    return torch.where(x.abs() <= smallest(x) * bound, 0.0, x)
+def cleaned(x: Float[Tensor, "..."], bound: Float[Tensor, "..."], share: float | None = None) -> Float[Tensor, "..."]:
+    """x, and zero where it is rounding alone; `bound` [broadcastable to x] is how large x could have been, and `share`
+    the part of it that is rounding, `smallest(x)` if it is not given."""
+    return torch.where(x.abs() <= (smallest(x) if share is None else share) * bound, 0.0, x)
 
 
 def smallest(x: Float[Tensor, "..."]) -> float:
@@ -25,6 +26,8 @@ def smallest(x: Float[Tensor, "..."]) -> float:
     return ROUNDINGS * min(torch.finfo(x.dtype).eps, torch.finfo(torch.float32).eps)
 
 
-def paired(a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch d m"]) -> Float[Tensor, "*batch n m"]:
-    """a @ b without rounding."""
-    return cleaned(a @ b, a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True))
+def paired(
+    a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch d m"], share: float | None = None
+) -> Float[Tensor, "*batch n m"]:
+    """a @ b without rounding; `share` as in `cleaned`."""
+    return cleaned(a @ b, a.norm(dim=-1, keepdim=True) * b.norm(dim=-2, keepdim=True), share)

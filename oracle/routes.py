@@ -21,6 +21,9 @@ ReLU neurons are taken at a unit of what they read (R1): the root of the squares
 the labels, or of all that reaches them where these are zero. A unit of everything would hide a token beside a steep
 neuron whose write is a hundred times as large.
 
+All is multiplied in float64, whatever the weights are: what is rounding of theirs is then told from what is not, and a
+target has the same routes in every gauge. In float32 one in five compiled programs had not.
+
 What routes do not say is by which way the second of three heads in a row had what it gives the third; `paths_of` does.
 
 Nothing here is learned. There are (1 + heads before it)^2 ways to a head; where these are many in all, what heads carry
@@ -31,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,6 +57,7 @@ MAX_PATHS = 60
 """Paths through heads that are followed one by one."""
 Path = tuple[int, ...]
 """Heads one behind the other, the last one first."""
+P = TypeVar("P", Neutral, NeutralLayer, "Routes", "Ways")
 SOME_HEAD = -1
 """The way of what was carried by heads that are not told apart."""
 ABSENT = 3e-5
@@ -62,6 +66,8 @@ compiled programs in random gauges none lies between 1e-5 and 3e-4."""
 FAINT = 1e-5
 """Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
 compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
+SOME = 0.1
+"""What a neuron at its unit takes of one thing at least."""
 KINDS = ("input token", "position", "target", "output token", "head", "neuron")
 
 
@@ -115,7 +121,9 @@ class Routes:
 @torch.no_grad()
 def routes_of(target: Neutral) -> Routes:
     """The routes of a target that has them (`is_plain`)."""
-    return _Tracing(target).run()
+    routes = _Tracing(target).run()
+    dtype = target.W_E.dtype
+    return converted(routes, dtype, compared=converted(routes.compared, dtype), moved=converted(routes.moved, dtype))
 
 
 def is_plain(target: Neutral, spare: int = 0) -> bool:
@@ -166,8 +174,10 @@ class _Tracing:
     """Follows what is written through the layers of one target."""
 
     def __init__(self, target: Neutral):
-        self.target, self.no_norm, self.smooth = target, target.norm == 0, target.gelu
-        self.layers = [_trimmed(layer) for layer in target.layers]
+        self.share = smallest(target.W_E)  # of a product of weights that is rounding
+        layers = tuple(converted(_trimmed(layer), torch.float64) for layer in target.layers)
+        self.target = target = whole(converted(target, torch.float64, layers=layers))
+        self.no_norm, self.smooth, self.layers = target.norm == 0, target.gelu, layers
         self.constant, self.W_U = target.constant, target.W_U
         first = torch.cat([target.W_E, target.W_pos, self.constant[None] * (not self.no_norm)])
         counts = (len(target.W_E), len(target.W_pos), 1, target.W_U.shape[1])
@@ -220,14 +230,15 @@ class _Tracing:
     @property
     def read(self) -> Float[Tensor, "node node"]:
         """What readers take of writers directly."""
-        read = self.earlier(paired(self.writes, self.reads.T))
+        read = self.earlier(paired(self.writes, self.reads.T, self.share))
         read[self.n_first - 1] = self.target_read  # the constant stream as it was when it was read
-        return cleared(read, read.abs().amax(0))
+        at_unit = (self.kind == KINDS.index("neuron")) & (not self.smooth)
+        return cleared(read, torch.maximum(read.abs().amax(0), SOME * at_unit))
 
     @property
     def gram(self) -> Float[Tensor, "node node"]:
         """Products of writes with writes, where a norm takes their length."""
-        return paired(self.writes, self.writes.T) * (not self.no_norm)
+        return paired(self.writes, self.writes.T, self.share) * (not self.no_norm)
 
     def run(self) -> Routes:
         """The routes."""
@@ -277,11 +288,11 @@ class _Tracing:
         """Scores of a head, by the ways of query and key; the node of the target asks with an empty stream's query."""
         empty = layer.b_Q[number] + (self.constant * self.no_norm) @ layer.W_Q[number]
         query, key = (
-            cleaned(sources @ W, sources.norm(dim=2)[..., None] * W.norm(dim=0))
+            cleaned(sources @ W, sources.norm(dim=2)[..., None] * W.norm(dim=0), self.share)
             for W in (layer.W_Q[number], layer.W_K[number])
         )
         query[0, self.n_first - 1] += empty
-        scores = paired(query.flatten(0, 1), key.flatten(0, 1).T)
+        scores = paired(query.flatten(0, 1), key.flatten(0, 1).T, self.share)
         return scores.unflatten(1, key.shape[:2]).unflatten(0, query.shape[:2]).transpose(1, 2)
 
     def carry(
@@ -290,7 +301,7 @@ class _Tracing:
         """What a head writes of every writer, by the way it came."""
         W_V, W_O = layer.W_V[number], layer.W_O[number]
         moved = sources @ (W_V @ W_O)
-        bound = smallest(moved) * sources.norm(dim=2) * torch.linalg.matrix_norm(W_V) * torch.linalg.matrix_norm(W_O)
+        bound = self.share * sources.norm(dim=2) * torch.linalg.matrix_norm(W_V) * torch.linalg.matrix_norm(W_O)
         return torch.where((moved.norm(dim=2) <= bound)[..., None], 0.0, moved)
 
     def add(self, constant: Float[Tensor, " d_model"]) -> None:
@@ -302,24 +313,25 @@ class _Tracing:
         """Reads, writes and biases of a layer's neurons at their unit."""
         start = self.constant * self.no_norm
         bound = layer.b_in.abs() + start.norm() * layer.W_in.norm(dim=0)
-        bias = cleaned(layer.b_in + start @ layer.W_in, bound)
+        bias = cleaned(layer.b_in + start @ layer.W_in, bound, self.share)
         written = torch.stack([self.writes, *self.carried])
-        seen = paired(written, layer.W_in.expand(len(written), -1, -1))
+        seen = paired(written, layer.W_in.expand(len(written), -1, -1), self.share)
         every = (bias.square() + seen.square().sum((0, 1))).sqrt()
         own = (bias.square() + seen[0, : self.n_first].square().sum(0)).sqrt()
         size = torch.where(own > ABSENT * every, own, every)
         size = torch.ones_like(size) if self.smooth else size
         unit = torch.where(size > 0, 1 / size.clamp_min(1e-12), 0.0)
         self.writes[at], self.reads[at] = layer.W_out * size[:, None], (layer.W_in * unit).T
-        self.bias[at], self.target_read[at] = bias * unit, seen[0, self.n_first - 1] * unit
+        at_unit = self.bias.new_tensor(0.0 if self.smooth else SOME)
+        self.bias[at], self.target_read[at] = cleared(bias * unit, at_unit), seen[0, self.n_first - 1] * unit
 
     def outputs(self) -> None:
         """Biases of the labels of the output."""
         start = self.constant * self.no_norm
         bound = self.target.b_U.abs() + start.norm() * self.W_U.norm(dim=0)
         at = slice(self.n_first, self.last)
-        self.bias[at] = cleaned(self.target.b_U + start @ self.W_U, bound)
-        self.target_read[at] = paired(self.writes[self.n_first - 1][None], self.W_U)[0]
+        self.bias[at] = cleaned(self.target.b_U + start @ self.W_U, bound, self.share)
+        self.target_read[at] = paired(self.writes[self.n_first - 1][None], self.W_U, self.share)[0]
 
     def read_layer(self) -> Int[Tensor, " node"]:
         """Layer of what each node reads; -1 for those that read nothing."""
@@ -329,7 +341,7 @@ class _Tracing:
     def taken(self, moved: Float[Tensor, "node d_model"], way: int) -> Float[Tensor, "node node"]:
         """What readers take of what a head carries."""
         behind = self.read_layer() >= self.layer[self.head_node[way]]
-        return paired(moved, self.reads.T) * behind
+        return paired(moved, self.reads.T, self.share) * behind
 
     def earlier(self, read: Float[Tensor, "node node"]) -> Float[Tensor, "node node"]:
         """What is written before it is read."""
@@ -388,6 +400,21 @@ class _PathTracing(_Tracing):
     def sources(self) -> tuple[Float[Tensor, "source node d_model"], list[Any]]:
         """All that has been written, and the path on which it came."""
         return torch.stack([self.writes, *self.carried]), [(), *self.paths]
+
+
+def converted(part: P, dtype: torch.dtype, **others: Any) -> P:
+    """A dataclass with its floating tensors in another precision, and some fields replaced."""
+    found = {field.name: getattr(part, field.name) for field in fields(part)}
+    floats = {name: x.to(dtype) for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
+    return replace(part, **floats | others)
+
+
+def whole(target: Neutral) -> Neutral:
+    """A target in float64 with what rounding took from its embeddings."""
+    if target.rest is None:
+        return target
+    of_tokens, of_positions = (lost.double() for lost in target.rest)
+    return replace(target, W_E=target.W_E + of_tokens, W_pos=target.W_pos + of_positions)
 
 
 def cleared(x: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

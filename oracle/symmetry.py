@@ -292,9 +292,14 @@ def gauges_of(config: TargetConfig) -> dict[str, Gauge]:
 
 
 def random_gauge(config: TargetConfig, weights: Weights, seed: int) -> dict[str, Tensor]:
-    """All gauges of a target after one another, under a seed: other weights, the same function."""
+    """All gauges of a target after one another, under a seed: other weights, the same function.
+
+    They are applied in float64, and rounded to the weights' own precision once: a gauge of float32 weights would else
+    be one of weights that rounding has changed at every step.
+    """
     rng = torch.Generator().manual_seed(seed)
-    out = dict(weights)
+    out = {name: tensor.double() for name, tensor in weights.items()}
     for gauge in gauges_of(config).values():
         out = gauge(config, out, rng)
-    return out
+    dtype = weights["embed.W_E"].dtype
+    return {name: tensor.to(dtype) for name, tensor in out.items()}

@@ -20,9 +20,11 @@ from tests.oracle.targets import configs, label_ids, random_encoder, random_weig
 from tests.oracle.test_imported import LLAMA
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import InputError
+from tracr_tasks.sampler import sample_compiled
 from tracr_tasks.text import parse_program
 from tracr_tasks.transformer import TargetConfig, forward
 from zoo.compiled import target_of
+from zoo.target import Target
 
 HEAD, NEURON, OUTPUT = (KINDS.index(kind) for kind in ("head", "neuron", "output token"))
 
@@ -147,3 +149,20 @@ def test_large_and_extended_targets_have_none() -> None:
     least = TargetConfig(4, 1, 1, 2, 3, 4, 5, 3)
     assert is_plain(fold(least, random_weights(least, 0)), spare=MAX_NODES - 17)
     assert not is_plain(fold(least, random_weights(least, 0)), spare=MAX_NODES - 16)
+
+
+def entries(target: Target, gauge: int) -> list[Tensor]:
+    """What is not zero in each table of a target's routes, in ascending order: heads and neurons have none."""
+    routes = fold(target.config, random_gauge(target.config, target.weights, gauge)).routes
+    assert routes is not None
+    tables = (routes.read, routes.bias, routes.compared.table, routes.moved.table)
+    return [table[table != 0].sort().values for table in tables]
+
+
+def test_rounding_is_told_from_weights_in_every_gauge() -> None:
+    """What a gauge leaves of a zero is no route: one of 1e-7 that is there in one gauge alone is as loud as a weight."""
+    for seed in range(40):
+        target = target_of(sample_compiled(seed))
+        if is_plain(fold(target.config, target.weights)):
+            for one, other in zip(entries(target, 1), entries(target, 2), strict=True):
+                assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4), seed
