@@ -160,7 +160,7 @@ def entries(target: Target, gauge: int) -> list[Tensor]:
 
 
 def test_rounding_is_told_from_weights_in_every_gauge() -> None:
-    """What a gauge leaves of a zero is no route: one of 1e-7 that is there in one gauge alone is as loud as a weight."""
+    """What a gauge leaves of a zero is no route: 1e-7 that is there in one gauge alone is as loud as a weight."""
     for seed in range(40):
         target = target_of(sample_compiled(seed))
         if is_plain(fold(target.config, target.weights)):
