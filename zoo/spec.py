@@ -131,23 +131,52 @@ PATIENT = TrainConfig(steps=400, stop_accuracy=0.998)
 """For flowcharts of more than two questions."""
 UP_TO_FOUR = FlowchartConfig(max_conditions=4, growth=1.0)
 """As many flowcharts of one, two, three and four questions."""
+UP_TO_FOUR_IN_TWO: Mapping[str, Any] = {
+    "flowcharts": UP_TO_FOUR,
+    "training": PATIENT,
+    "architectures": tuple(Architecture(d_mlp=d_mlp, n_layers=n) for n in (1, 2) for d_mlp in (32, 48)),
+}
+"""Of a spec or a part: these, in one and in two layers, narrow and wide."""
 
 
 def named_specs() -> dict[str, ZooSpec]:
     """The specs that ship with the package.
 
     The shipped oracle was trained on `default`, `small` (programs of few operations), `broad` (flowcharts of more
-    structures, also in two layers) and `blank` (untrained networks of their shapes), the decoder of RASP programs on
-    `programs` (as those of `default`, and more of them). `kinds` has flowcharts of up to
-    four questions of every kind, three in ten with a rare branch. `bench` is the frozen test zoo: held-out functions
-    and structures, then parts that are each unlike the default zoo in one way (programs of more S-ops and flowcharts of
-    more questions; every kind of question; width; depth; size of the vocabulary; norm, activation and direction of
-    attention). `four` is held out too: as many flowcharts of one, two, three and four questions, in one and in two
-    layers. `legible` has 150 programs, each with every history, in networks of one shape.
+    structures, also in two layers), `several` (flowcharts of three and four questions, in one and in two layers) and
+    `blank` (untrained networks of their shapes), the decoder of RASP programs on `programs` (as those of `default`, and
+    more of them). `kinds` has flowcharts of up to four questions of every kind, three in ten with a rare branch.
+    `bench` is the frozen test zoo: held-out functions and structures, then parts that are each unlike the default zoo
+    in one way (programs of more S-ops and flowcharts of more questions; every kind of question; width; depth; size of
+    the vocabulary; norm, activation and direction of attention). `four` is held out too: as many flowcharts of one,
+    two, three and four questions, in one and in two layers. `calibration` is as `bench` and `four` are, of functions
+    that are neither learned from nor tested on. `legible` has 150 programs, each with every history, in networks of one
+    shape.
     """
     quick = TrainConfig(steps=40, batch=32, eval_inputs=256)
     small = FlowchartConfig(vocab_size=4, n_answers=4, max_seq_len=4)
     held_out = ("test", "structure")
+    rich, recipe = for_every_kind()
+    return {
+        "tiny": ZooSpec("tiny", 6, 12, 3, chunk=8, flowcharts=small, training=quick),
+        "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=held_out, chunk=16),
+        "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=held_out),
+        "bench": _bench(),
+        "four": _four(),
+        "calibration": _calibration(),
+        "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
+        "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
+        "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
+        "broad": _broad(),
+        "several": _several(),
+        "blank": _blank(),
+        "programs": ZooSpec("programs", 60_000, 0, 0, seed=101, splits=("train",)),
+        "legible": _legible(),
+    }
+
+
+def _bench() -> ZooSpec:
+    """Held-out targets like those of `default`, then some that are unlike them in one way each."""
     long = Part(
         "long",
         compiled=150,
@@ -173,39 +202,31 @@ def named_specs() -> dict[str, ZooSpec]:
         for act_fn, direction in (("gelu", "bidirectional"), ("relu", "causal"))
     )
     styled = Part("styles", trained=300, training=TrainConfig(lr=0.01), architectures=styles)
-    return {
-        "tiny": ZooSpec("tiny", 6, 12, 3, chunk=8, flowcharts=small, training=quick),
-        "quickstart": ZooSpec("quickstart", 16, 16, 2, seed=2026, splits=held_out, chunk=16),
-        "unseen": ZooSpec("unseen", 300, 300, 60, seed=1_000_003, splits=held_out),
-        "bench": ZooSpec(
-            *("bench", 300, 300, 60),
-            seed=1_000_033,
-            splits=held_out,
-            chunk=50,
-            parts=(long, kinds, wide, deep, vocab, styled),
-        ),
-        "four": _four(),
-        "kinds": ZooSpec("kinds", 0, 12_000, 0, flowcharts=every_kind(), training=recipe, architectures=(rich,)),
-        "default": ZooSpec("default", 21_000, 21_500, 600, seed=1),
-        "small": ZooSpec("small", 30_000, 0, 0, seed=11, programs={"min_ops": 2, "max_ops": 4}),
-        "broad": _broad(),
-        "blank": _blank(),
-        "programs": ZooSpec("programs", 60_000, 0, 0, seed=101, splits=("train",)),
-        "legible": _legible(),
-    }
+    return ZooSpec(
+        *("bench", 300, 300, 60),
+        seed=1_000_033,
+        splits=("test", "structure"),
+        chunk=50,
+        parts=(long, kinds, wide, deep, vocab, styled),
+    )
+
+
+def _calibration() -> ZooSpec:
+    """As `bench` and `four`, of functions that are neither learned from nor tested on."""
+    like = _bench()
+    parts = (*like.parts, Part("four", trained=250, **UP_TO_FOUR_IN_TWO))
+    return replace(like, name="calibration", seed=1_000_081, size=0.4, splits=("val",), parts=parts)
 
 
 def _four() -> ZooSpec:
     """Unseen flowcharts of one to four questions in one and in two layers."""
-    shapes = (Architecture(), Architecture(d_mlp=48), Architecture(n_layers=2), Architecture(d_mlp=48, n_layers=2))
-    return ZooSpec(
-        *("four", 0, 400, 40),
-        seed=1_000_039,
-        splits=("test", "structure"),
-        flowcharts=UP_TO_FOUR,
-        training=PATIENT,
-        architectures=shapes,
-    )
+    return ZooSpec("four", 0, 400, 40, seed=1_000_039, splits=("test", "structure"), **UP_TO_FOUR_IN_TWO)
+
+
+def _several() -> ZooSpec:
+    """Flowcharts of three questions and, four times as many, of four, in one and in two layers."""
+    like_four = ZooSpec("several", 0, 15_000, 0, seed=41, splits=("train",), **UP_TO_FOUR_IN_TWO)
+    return replace(like_four, flowcharts=FlowchartConfig(min_conditions=3, max_conditions=4, growth=4.0))
 
 
 def _broad() -> ZooSpec:
