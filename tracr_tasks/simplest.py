@@ -36,6 +36,8 @@ from tracr_tasks.functions import Function, function, predicate, table
 from tracr_tasks.rasp import LENGTH, Program, SOp
 from tracr_tasks.trace import Node, rebuild
 
+MAX_PAIRS = 2_000
+"""Pairs of keys and queries on which predicates are tried."""
 Row = tuple[Exact, ...]
 """Arguments of a function, or what it gives for some of them in turn."""
 
@@ -137,6 +139,8 @@ class _Rewriting:
             return self.over(node, node.params)
         (term,) = terms
         keys, queries = (tuple(value for (value,) in values) for values in (term.key_values, term.query_values))
+        if len(keys) * len(queries) > MAX_PAIRS:
+            return self.over(node, node.params)
         fn = _predicates(keys, queries).get(tuple(term.relation.ravel().tolist()))
         if fn is None:
             return self.over(node, node.params)
@@ -186,7 +190,10 @@ def _order(fn: Function) -> tuple[int, str]:
 
 
 def _maps_of(domain: Row, results: Row) -> tuple[Function, ...] | None:
-    """The shortest function of the families of maps with these results, or else two of them, the inner one first."""
+    """The shortest function of the families of maps with these results, or else two of them, the inner one first; None
+    where there are neither, or too many values to try."""
+    if len(domain) > MAX_ROWS:
+        return None
     known = _texts_of_maps(domain)
     if results in known:
         return (known[results],)
