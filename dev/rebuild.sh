@@ -20,7 +20,7 @@ stage() { # RESULT COMMAND...: run a command unless its result is there
 }
 oracle() { python3 -m oracle.cli "$@"; }
 
-for spec in default small broad blank programs unseen; do
+for spec in default small broad several blank programs calibration unseen; do
   stage "$spec/index.parquet" oracle zoo build "$spec" --out "$dir/$spec"
 done
 stage broader/index.parquet oracle zoo build broad --size 2.5 --out "$dir/broader"
@@ -45,15 +45,17 @@ decoder structures --also "$dir/broad" --kind flowchart --encoder channels --sta
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 11
 decoder more --zoo "$dir/fifth" --also "$dir/broader" --kind flowchart --encoder channels --start "$dir/structures" --targets 100000 --minutes "$chart_minutes" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 32
+decoder most --zoo "$dir/fifth" --also "$dir/broader" "$dir/several" --kind flowchart --encoder channels --start "$dir/more" --targets 100000 --minutes 95 \
+  --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 41
 decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$decoder_minutes" \
   --muon-lr 0.015 --gauge-train --gauge-test
 decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 100000 --minutes "$program_minutes" --batch 44 \
   --muon-lr 0.015 --warm-up 100 --lesson 0.1 --weights.d-token 128 --weights.n-tokens 400 --weights.n-pool-layers 0 --bf16 --gauge-test
 wait %1
 
-stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
-  --drafts "$dir/more" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
-  --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
-stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --oracle "$dir/oracle"
+stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/several" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
+  --drafts "$dir/most" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$oracle_minutes" --questions-per-target 4 \
+  --found 0.8 --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
+stage oracle/calibrator.json oracle calibrate --zoo "$dir/calibration" --oracle "$dir/oracle" --limit 400 --samples 4
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
 python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"
