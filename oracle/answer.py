@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from oracle.calibration import SURE
 from oracle.explain import Explanation
 from oracle.reader import Prefix, Reader
-from oracle.trials import Draft, Trial, meant, requested, result_of, told
+from oracle.trials import Draft, Trial, meant, requested, result_of, slipped, told
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Answer:
     """What the reader tried with the draft before it answered, if it did."""
     result: str = ""
     """What came out of that."""
+    slip: str = ""
+    """What the reader said where that has the form of a program and is none: the draft stands in its place."""
     explanation: Explanation | None = None
     """Which layers, heads and neurons it rests on, if that was asked for."""
 
@@ -64,7 +66,7 @@ def said_to(
     the question are left open. Where it `tries` what it asks for, it is told what came out, and answers then."""
     said = reader.generate(prompts, prefix)
     rows = zip(said.texts, said.log_probs, drafts, strict=True)
-    answers = [Answer("", text, 0.0, log_probs, draft=draft) for text, log_probs, draft in rows]
+    answers = [_answer(text, log_probs, draft) for text, log_probs, draft in rows]
     if tried := _tried(enumerate(said.texts), drafts) if tries else []:
         behind = [prompts[i] + told(trial, result, reader.special) for i, trial, result in tried]
         then = reader.generate(behind, None if prefix is None else prefix.rows([i for i, *_ in tried]))
@@ -72,6 +74,12 @@ def said_to(
             both = (*answers[i].log_probs, *log_probs)
             answers[i] = replace(answers[i], text=meant(text, result), log_probs=both, trial=trial, result=result)
     return answers
+
+
+def _answer(text: str, log_probs: tuple[float, ...], draft: Draft | None) -> Answer:
+    """What a reader said, before anything is tried."""
+    said = Answer("", text, 0.0, log_probs, draft=draft)
+    return replace(said, text=draft.text, slip=text) if draft is not None and slipped(text, draft) else said
 
 
 def drawn_to(

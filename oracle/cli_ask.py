@@ -56,9 +56,9 @@ class AskConfig:
     """Ask for questions one after the other, a line each; also from a pipe."""
     json: bool = False
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains", "agreement",
-    "alternatives": [[answer, share], ...], "draft", "certified", "tried": [what, result] or null}]}; with --explain
-    each answer has "explanation" and "control", [{"name", "layer", "kind", "rise"}, ...]. In a conversation an object a
-    line."""
+    "alternatives": [[answer, share], ...], "draft", "certified", "tried": [what, result] or null, "slip": what was said
+    where that was no program, so that the draft stands in its place, or ""}]}; with --explain each answer has
+    "explanation" and "control", [{"name", "layer", "kind", "rise"}, ...]. In a conversation an object a line."""
     search: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Compile N programs at most to find a draft that has the target's own weights; as many as the oracle was trained
     for if not given, 0 for none."""
@@ -200,6 +200,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "draft": None if answer.draft is None else answer.draft.text,
         "certified": answer.draft is not None and answer.draft.certified,
         "tried": None if answer.trial is None else [answer.trial.text, answer.result],
+        "slip": answer.slip,
         **{name: [asdict(part) for part in parts] for name, parts in rests.items()},
     }
 

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import Question, Subject
 from tracr_tasks.errors import WeightOracleError
+from tracr_tasks.rasp import Program
 from tracr_tasks.text import parse_program
 from zoo.conditions import TokenIds
 from zoo.flowchart import Flowchart
@@ -61,7 +62,7 @@ def _grade_program(answer: str, exact: bool, subject: Subject, seed: int) -> Gra
     if answer == NO_PROGRAM:
         return Grade(parsed=True, exact=False, correct=False, agreement=0.0)
     try:
-        proposed = parse_like(answer, subject)
+        proposed = parse_like(answer, subject.program)
         ids, lengths = grading_inputs(subject, seed)
         same = _same(subject.program, proposed, ids, lengths)
     except WeightOracleError:
@@ -99,16 +100,15 @@ def _grade_trigger(question: Question, answer: str, exact: bool, subject: Subjec
     return Grade(parsed=True, exact=exact, correct=hit, agreement=float(hit))
 
 
-def parse_like(text: str, subject: Subject) -> object:
-    """A proposed program, read with the vocabulary and length of the subject's own.
+def parse_like(text: str, like: Program | Flowchart) -> Program | Flowchart:
+    """A proposed program, read with the vocabulary and length of another one of its kind.
 
     Raises:
         ProgramError: it cannot be parsed.
     """
-    truth = subject.program
-    if isinstance(truth, Flowchart):
-        return parse_flowchart(text, truth.vocab, truth.answers, truth.max_seq_len)
-    return parse_program(text, vocab=truth.vocab, max_seq_len=truth.max_seq_len, causal=truth.causal)
+    if isinstance(like, Flowchart):
+        return parse_flowchart(text, like.vocab, like.answers, like.max_seq_len)
+    return parse_program(text, vocab=like.vocab, max_seq_len=like.max_seq_len, causal=like.causal)
 
 
 def grading_inputs(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:

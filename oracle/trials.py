@@ -25,9 +25,10 @@ import numpy as np
 from jaxtyping import Int
 
 from oracle.batch import N_SPECIALS, LabelIds
+from oracle.calibration import form_of
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
-from oracle.grade import grade, inputs_of
+from oracle.grade import grade, inputs_of, parse_like
 from oracle.neutral import Neutral
 from oracle.part_questions import inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
@@ -92,6 +93,18 @@ def program_of(text: str, target: Neutral, pieces: LabelIds) -> Program | Flowch
         return parse_flowchart(text, names, [CODEC.name_of(ids) for ids in pieces.outputs.tolist()], longest)
     except WeightOracleError:
         return None
+
+
+def slipped(text: str, draft: Draft | None) -> bool:
+    """Whether an answer has the form of a program and is none of the draft's kind: a reader that copies a long draft
+    may lose its place, and what it says then says nothing."""
+    if draft is None or draft.program is None or form_of(text) != "program":
+        return False
+    try:
+        parse_like(text, draft.program)
+    except WeightOracleError:
+        return True
+    return False
 
 
 def requested(text: str) -> Trial | None:

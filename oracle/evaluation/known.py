@@ -155,7 +155,7 @@ def subject_of_text(text: str, like: Subject) -> Subject | None:
     if like.program is None:
         return None
     try:
-        return subject_of_program(parse_like(text, like), 0)
+        return subject_of_program(parse_like(text, like.program), 0)
     except WeightOracleError:
         return None
 

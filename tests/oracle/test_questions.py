@@ -160,7 +160,7 @@ def test_a_draw_asks_for_the_program_and_is_repeatable() -> None:
 
 def test_a_program_is_read_with_the_vocabulary_of_its_subject() -> None:
     subject = rasp_subject(2)
-    again = parse_like(subject.text, subject)
+    again = parse_like(subject.text, subject.program)
     ids, lengths = grading_inputs(subject, 0)
     real = np.arange(ids.shape[1]) < lengths[:, None]
     assert again.run_batch(ids, lengths)[real].tolist() == subject.program.run_batch(ids, lengths)[real].tolist()  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from oracle.cli_ask import as_json
 from oracle.console import say_answer
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
@@ -264,6 +265,29 @@ def test_what_is_tried_is_told_and_answered(trying: WeightOracle, monkeypatch: p
     assert given[1][0][0] == trying.reader.prompt("B?") + f" run 1 1\nDraft: {result}\nAnswer:"
 
 
+def test_the_draft_stands_where_a_program_was_meant_and_is_none(
+    trying: WeightOracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = trying.open(target_of(sample_compiled(4)))
+    draft = drafted(sample_compiled(4).program)
+    said = ["v1 = map(x, aggregate(\nout = v1", "out = tokens", "no program", "if has a then p else q"]
+    generate, _ = saying(said, said)
+    monkeypatch.setattr(trying.reader, "generate", generate)
+    asked = ["?"] * len(said)
+    slips = [a.slip for a in trying.answer(asked, opened.prefix.rows([0] * len(said)), drafts=[draft] * len(said))]
+    assert slips == [said[0], "", "", said[3]]
+    alone = trying.answer(asked, None)
+    assert [a.text for a in alone] == said and not any(a.slip for a in alone)
+
+
+def test_what_stands_in_place_of_a_slip_is_the_draft(trying: WeightOracle, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, draft = trying.open(target_of(sample_compiled(4))), drafted(sample_compiled(4).program)
+    generate, _ = saying(["v1 = map(x, aggregate("])
+    monkeypatch.setattr(trying.reader, "generate", generate)
+    (answer,) = trying.answer(["?"], opened.prefix.rows([0]), drafts=[draft])
+    assert answer.text == draft.text and as_json(answer)["slip"] == "v1 = map(x, aggregate("
+
+
 def test_without_a_draft_nothing_comes_out(trying: WeightOracle, monkeypatch: pytest.MonkeyPatch) -> None:
     generate, given = saying(["run 1 1"], ["p"])
     monkeypatch.setattr(trying.reader, "generate", generate)
@@ -309,7 +333,6 @@ def test_what_an_answer_rests_on_is_tried_with_the_draft_of_each(trying: WeightO
 
 
 def test_the_command_line_says_what_was_tried(trying: WeightOracle) -> None:
-    from oracle.cli_ask import as_json
 
     opened = trying.open(target_of(sample_compiled(4)))
     (answer,) = opened.ask("What does this model compute?")
