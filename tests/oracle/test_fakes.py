@@ -21,7 +21,7 @@ from zoo.build import build_zoo
 from zoo.spec import named_spec
 from zoo.store import Zoo
 
-STEPS = 70
+STEPS = 130
 
 
 class Shuffled(Examples):
