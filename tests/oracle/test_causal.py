@@ -71,5 +71,5 @@ def test_edits_are_the_same_under_a_seed_and_held_out(bench: Bench, edits: list[
     again = [edit for edit in edits_of(bench, 3) if edit.way != "fine-tuned"]
     assert [(e.id, e.way, e.what) for e in again] == [(e.id, e.way, e.what) for e in edits]
     assert all(held_out(e.after) and isinstance(e.after, Program) for e in edits)
-    others = (edits_of(replace(bench, seed=seed), 3) for seed in (5, 6, 7))  # few edits: two seeds may have the same
-    assert any([e.what for e in other if e.way != "fine-tuned"] != [e.what for e in edits] for other in others)
+    of_seeds = [[e.what for e in edits_of(replace(bench, seed=seed), 12) if e.way != "fine-tuned"] for seed in (1, 5)]
+    assert of_seeds[0] != of_seeds[1]

@@ -32,6 +32,7 @@ from oracle.search import (
 from oracle.symmetry import random_gauge
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.sampler import sample_compiled
+from tracr_tasks.simplest import simplest
 from tracr_tasks.text import parse_program
 from zoo.compiled import target_of
 from zoo.target import Target
@@ -273,3 +274,17 @@ def test_tokens_are_as_far_apart_as_they_differ() -> None:
     tokens = torch.eye(4)
     assert distance(tokens, tokens[[2, 0, 1, 3]]) == 0
     assert distance(tokens, -tokens) > 1
+
+
+FACTORS = (
+    "v1 = map(x == 2, tokens)\nv2 = map(not x, v1)\nv3 = select(indices, indices, >)\nv4 = selector_not(v3)\n"
+    "v5 = aggregate(v4, v2, default=0)\nv6 = linear(3, -3, v2, v5)\nv7 = linear(2, 1, v2, v6)\nout = numerical(v7)"
+)
+
+
+def test_the_simplest_program_has_the_weights_up_to_symmetries() -> None:
+    """A number that is three times as large, read by a third of the weight, is a change of basis."""
+    program = parse_program(FACTORS, (0, 1, 2, 3, 4), 5)
+    one, other = seen(target(FACTORS), 1), seen(target(simplest(program).text()), 2)
+    assert simplest(program) != program and is_same(one, other)
+    assert not is_same(one, seen(target(simplest(program).text().replace("linear(2, 3", "linear(2, 1")), 2))
