@@ -27,8 +27,11 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     """
     torch.set_num_threads(config.threads)
     folder = config.oracle or ASSETS / "oracle"
-    oracle, zoo, rng = WeightOracle.from_pretrained(folder), Zoo.open(config.zoo), random.Random(config.seed)
-    examples = load_examples(zoo, oracle.reader, split=config.split, limit=config.limit, seed=config.seed)
+    oracle, rng = WeightOracle.from_pretrained(folder), random.Random(config.seed)
+    zoos = [Zoo.open(path) for path in (config.zoo, *config.also)]
+    of_zoos = [load_examples(z, oracle.reader, split=config.split, limit=config.limit, seed=config.seed) for z in zoos]
+    examples = [example for of_zoo in of_zoos for example in of_zoo]
+    targets = [(place, zoo.target(e.id)) for place, zoo in enumerate(zoos) for e in of_zoos[place]]
     asked = [
         Asked(i, question)
         for i, example in enumerate(examples)
@@ -36,12 +39,13 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
         if question.family != "regime"  # its target's shape gives it away
     ]
     asked.sort(key=lambda each: each.question.family)
-    shown, clusters = looked_at(oracle, examples), [examples[each.index].id for each in asked]
+    shown = looked_at(oracle, examples)
+    clusters = [f"{targets[each.index][0]}/{examples[each.index].id}" for each in asked]
     said = answers(oracle, asked, shown, "answers", config.samples)
     right = np.array(
         [
-            grade(each.question, answer.text, examples[each.index].subject, zoo.target(target)).correct
-            for each, answer, target in zip(asked, said, clusters, strict=True)
+            grade(each.question, answer.text, examples[each.index].subject, targets[each.index][1]).correct
+            for each, answer in zip(asked, said, strict=True)
         ]
     )
     drafted = oracle.drafter is not None
@@ -52,6 +56,8 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     if config.samples:
         signs = [signs_of(a.text, a.log_probs, a.agreement, counted(a.draft, drafted)) for a in said]
         sampled = fitted(np.stack(signs), right, clusters)
-    found = Calibrator(plain, sampled, config.samples, len(right), zoo.content_hash(), drafted)
+    found = Calibrator(
+        plain, sampled, config.samples, len(right), " ".join(zoo.content_hash() for zoo in zoos), drafted
+    )
     found.save(folder)
     return found

@@ -147,7 +147,7 @@ class Calibrator:
     number: int
     """Answers that it was fitted to."""
     zoo: str
-    """Hash of the zoo whose targets they were about."""
+    """Hashes of the zoos whose targets they were about, one behind another."""
     drafted: bool = False
     """Whether it takes the log-probability of the draft into account."""
 

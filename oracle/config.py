@@ -205,12 +205,14 @@ class CalibrateConfig:
 
     zoo: Path
     """Zoo whose targets are asked about."""
+    also: tuple[Path, ...] = ()
+    """More zoos whose targets are asked about."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
     split: str = "val"
-    """Split of the zoo: neither learned from nor tested on."""
+    """Split of the zoos: neither learned from nor tested on."""
     limit: int = 300
-    """Targets at most."""
+    """Targets of each zoo at most."""
     samples: int = 8
     """Samples of each answer, whose agreement `ask --samples` takes its confidence from too; 0: none."""
     seed: int = 0
