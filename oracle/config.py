@@ -205,10 +205,10 @@ class CalibrateConfig:
 
     zoo: Path
     """Zoo whose targets are asked about."""
-    also: tuple[Path, ...] = ()
-    """More zoos whose targets are asked about."""
     oracle: Path | None = None
     """Folder of the oracle; the one that ships with the package if not given."""
+    also: tuple[Path, ...] = ()
+    """More zoos whose targets are asked about."""
     split: str = "val"
     """Split of the zoos: neither learned from nor tested on."""
     limit: int = 300

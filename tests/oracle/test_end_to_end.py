@@ -239,13 +239,15 @@ def test_a_calibrated_oracle_keeps_its_calibrator(
 ) -> None:
     """An untrained reader is never right, so its answers are graded by a coin here."""
     copy, rng = shutil.copytree(folder, tmp_path / "copy"), random.Random(0)
-    config = CalibrateConfig(zoo.directory, copy, split="train", limit=12, threads=1)
+    config = CalibrateConfig(zoo.directory, copy, (zoo.directory,), split="train", limit=12, threads=1)
     with pytest.raises(InputError, match="0 right"):
         calibrate(config)
     coin = Grade(parsed=True, exact=True, correct=True, agreement=1.0)
     monkeypatch.setattr(calibrate_module, "grade", lambda *_: replace(coin, correct=rng.random() < 0.5))
     found, oracle = calibrate(config), WeightOracle.from_pretrained(copy)
-    assert oracle.calibrator == found
+    assert oracle.calibrator == found and found.zoo.split() == [zoo.content_hash()] * 2
+    alone = calibrate(replace(config, also=(), oracle=shutil.copytree(folder, tmp_path / "alone")))
+    assert found.number > alone.number > found.number / 3, "another zoo's targets are asked about too"
     target = zoo.target(next(iter(zoo)).id)
     answer = oracle.ask(target, "What does this model compute?")[0]
     assert answer.confidence == found(answer.text, answer.log_probs) and answer.sure == (answer.confidence >= 0.5)
