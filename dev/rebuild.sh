@@ -59,6 +59,6 @@ wait %1
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/several" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
   --drafts "$dir/most" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$(scaled "$oracle_minutes")" --questions-per-target 4 \
   --found 0.8 --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
-stage oracle/calibrator.json oracle calibrate --zoo "$dir/calibration" --oracle "$dir/oracle" --limit 400 --samples 4
+stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --also "$dir/calibration" --oracle "$dir/oracle" --limit 160 --samples 4
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
 python3 dev/ship.py --base "$dir/base" --oracle "$dir/oracle" --results "$dir/report"
