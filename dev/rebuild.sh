@@ -50,7 +50,7 @@ decoder more --zoo "$dir/fifth" --also "$dir/broader" --kind flowchart --encoder
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 32
 decoder most --zoo "$dir/fifth" --also "$dir/broader" "$dir/several" --kind flowchart --encoder channels --start "$dir/more" --targets 100000 --minutes "$(scaled 95)" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 41
-decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$(scaled "$decoder_minutes")" \
+decoder decoder --also "${also[@]}" --kind all --encoder channels --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$(scaled "$decoder_minutes")" \
   --muon-lr 0.015 --gauge-train --gauge-test
 decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 100000 --minutes "$(scaled "$program_minutes")" --batch 44 \
   --muon-lr 0.015 --warm-up 100 --lesson 0.1 --weights.d-token 128 --weights.n-tokens 400 --weights.n-pool-layers 0 --bf16 --gauge-test
