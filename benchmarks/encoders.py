@@ -55,7 +55,7 @@ class BenchConfig:
     start: Path | None = None
     """Go on with this trained decoder (its sizes are kept), in place of a new one."""
     encoder: str = "routes"
-    """One of oracle.rivals.ENCODERS."""
+    """One of oracle.rivals.ENCODERS; that of --start if it is given."""
     relabel: bool = True
     """Rename tokens, answers and positions of flowcharts at random, anew in every batch."""
     gauge_train: bool = False
@@ -131,7 +131,7 @@ def example(zoo: Zoo, id: str, codec: TextCodec, gauge_seed: int | None) -> Exam
         weights = random_gauge(target.config, weights, gauge_seed)
     labels = codec.label_ids(target.vocab.input, target.config.n_ctx, target.vocab.output)
     text = NO_PROGRAM if program is None else asked_about(program, row.regime, row.labels).text()
-    subject = Subject(row.kind, row.regime, text, program, inputs=(), outputs=())
+    subject = Subject(row.kind, row.regime, text, program, inputs=(), outputs=())  # a lesson is on what was compiled
     return Example(id, fold(target.config, weights), labels, labels, subject)
 
 
@@ -251,11 +251,12 @@ def batches_of(examples: Sequence[Example], config: BenchConfig, rng: random.Ran
     return ([examples[i] for i in batch] for batch in even_batches(loads, config.batch, rng))
 
 
-def new_model(config: BenchConfig) -> WeightDecoder:
-    """The decoder that training starts from."""
-    if config.start is not None:
-        return Decompiler.from_pretrained(config.start).decoder
-    return new_decoder(config.encoder, config.weights, config.decoder)
+def begun(config: BenchConfig) -> tuple[BenchConfig, WeightDecoder]:
+    """The decoder that training starts from, and the configuration with the kind of its encoder."""
+    if config.start is None:
+        return config, new_decoder(config.encoder, config.weights, config.decoder)
+    start = Decompiler.from_pretrained(config.start)
+    return replace(config, encoder=start.facts["encoder"]), start.decoder
 
 
 def append(path: Path, run: dict[str, Any]) -> None:
@@ -265,22 +266,25 @@ def append(path: Path, run: dict[str, Any]) -> None:
     path.write_text(json.dumps([*runs, run], indent=1) + "\n")
 
 
-def row(config: BenchConfig, history: Sequence[dict[str, Any]], parameters: int) -> str:
-    """The last evaluation as a Markdown table."""
-    results, cells = history[-1]["results"], list[str]()
+def row(run: dict[str, Any]) -> str:
+    """The last evaluation of a run as a Markdown table."""
+    config, last = run["config"], run["history"][-1]
+    results, cells = last["results"], list[str]()
     for r in results.values():
         cells.append(" / ".join(f"{100 * r[k]:.1f}" for k in ("exact", "equivalent", "agreement")))
-    gauges = f"{'random' if config.gauge_train else 'own'} / {'random' if config.gauge_test else 'own'}"
-    facts = [config.encoder, f"{parameters:,}", "yes" if config.relabel else "no", gauges, f"{history[-1]['step']}"]
+    gauges = " / ".join("random" if config[name] else "own" for name in ("gauge_train", "gauge_test"))
+    relabelled = "yes" if config["relabel"] else "no"
+    facts = [config["encoder"], f"{run['encoder_parameters']:,}", relabelled, gauges, f"{last['step']}"]
     names = ["encoder", "parameters", "relabelled", "gauge train / test", "steps", "s/step", *results]
-    lines = [names, ["---"] * len(names), [*facts, f"{history[-1]['seconds_per_step']:.3f}", *cells]]
+    lines = [names, ["---"] * len(names), [*facts, f"{last['seconds_per_step']:.3f}", *cells]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def trained(config: BenchConfig, splits: dict[str, list[Example]]) -> dict[str, Any]:
     """A run: train on the split train, test on all; its record, as `append` takes it."""
     torch.manual_seed(config.seed)
-    model = new_model(config).to(config.device).train()
+    config, model = begun(config)
+    model = model.to(config.device).train()
     parameters = sum(p.numel() for p in model.encoder.parameters())
     sizes = ", ".join(f"{name} {len(examples)}" for name, examples in splits.items())
     print(f"{config.encoder}: {parameters:,} parameters, {len(model.codec)} pieces; {sizes}", flush=True)
@@ -321,7 +325,7 @@ def main(config: BenchConfig) -> None:
     run = trained(config, {name: examples for name, examples in splits.items() if examples})
     if config.out is not None:
         append(config.out, run)
-    print("\nexact / equivalent / agreement in %\n\n" + row(config, run["history"], run["encoder_parameters"]))
+    print("\nexact / equivalent / agreement in %\n\n" + row(run))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +30,9 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     folder = config.oracle or ASSETS / "oracle"
     oracle, rng = WeightOracle.from_pretrained(folder), random.Random(config.seed)
     zoos = [Zoo.open(path) for path in (config.zoo, *config.also)]
-    of_zoos = [load_examples(z, oracle.reader, split=config.split, limit=config.limit, seed=config.seed) for z in zoos]
-    examples = [example for of_zoo in of_zoos for example in of_zoo]
-    targets = [(place, zoo.target(e.id)) for place, zoo in enumerate(zoos) for e in of_zoos[place]]
+    options: dict[str, Any] = {"split": config.split, "limit": config.limit, "seed": config.seed}
+    known = [(i, example) for i, zoo in enumerate(zoos) for example in load_examples(zoo, oracle.reader, **options)]
+    examples = [example for _, example in known]
     asked = [
         Asked(i, question)
         for i, example in enumerate(examples)
@@ -39,15 +40,15 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
         if question.family != "regime"  # its target's shape gives it away
     ]
     asked.sort(key=lambda each: each.question.family)
-    shown = looked_at(oracle, examples)
-    clusters = [f"{targets[each.index][0]}/{examples[each.index].id}" for each in asked]
+    shown, about = looked_at(oracle, examples), [known[each.index] for each in asked]
     said = answers(oracle, asked, shown, "answers", config.samples)
     right = np.array(
         [
-            grade(each.question, answer.text, examples[each.index].subject, targets[each.index][1]).correct
-            for each, answer in zip(asked, said, strict=True)
+            grade(each.question, answer.text, example.subject, zoos[i].target(example.id)).correct
+            for each, answer, (i, example) in zip(asked, said, about, strict=True)
         ]
     )
+    clusters = [f"{i}/{example.id}" for i, example in about]
     drafted = oracle.drafter is not None
     plain = fitted(
         np.stack([signs_of(a.text, a.log_probs, draft=counted(a.draft, drafted)) for a in said]), right, clusters
@@ -56,8 +57,7 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     if config.samples:
         signs = [signs_of(a.text, a.log_probs, a.agreement, counted(a.draft, drafted)) for a in said]
         sampled = fitted(np.stack(signs), right, clusters)
-    found = Calibrator(
-        plain, sampled, config.samples, len(right), " ".join(zoo.content_hash() for zoo in zoos), drafted
-    )
+    hashes = " ".join(zoo.content_hash() for zoo in zoos)
+    found = Calibrator(plain, sampled, config.samples, len(right), hashes, drafted)
     found.save(folder)
     return found

@@ -181,7 +181,7 @@ def answer_all(config: AskConfig, opened: OpenTarget, questions: list[str], type
     for answer in answers:
         others = answer.alternatives[:MAX_OTHERS]
         question = "" if typed else answer.question
-        say_answer(question, answer.text, answer.confidence, answer.sure, others, answer.tried)
+        say_answer(question, answer.text, answer.confidence, answer.sure, others, answer.tried, bool(answer.slip))
         if answer.explanation is not None:
             say_explanation(answer.explanation)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_LINE = 2000
 """Characters of an error line: a message may quote a name of any length."""
 
+SLIPPED = "what it said was no program; this is its draft"
+"""How a person is told of an answer that is the draft (`Answer.slip`)."""
 MAX_PARTS = 10
 """Parts of an explanation that are shown."""
 BAR = 24
@@ -72,9 +74,11 @@ def say_answer(
     sure: bool,
     others: Sequence[tuple[str, float]] = (),
     tried: str = "",
+    slipped: bool = False,
 ) -> None:
     """Print one question, unless it is empty, with its answer (which may have many lines), the confidence in it, from 0
-    to 1, other answers with their shares of the samples, and what was tried with the draft, unless that is empty."""
+    to 1, other answers with their shares of the samples, what was tried with the draft, unless that is empty, and
+    whether the draft is all that is said (`Answer.slip`)."""
     out = console()
     if question:
         out.print(printable(question), style="bold")
@@ -84,6 +88,8 @@ def say_answer(
         out.print(f"  in {share:.0%} of the samples:\n{indented(text, 4)}", style="dim")
     if tried:
         out.print(indented(f"tried with its draft: {tried}"), style="dim")
+    if slipped:
+        out.print(indented(SLIPPED), style="dim")
 
 
 def say_explanation(explanation: Explanation) -> None:

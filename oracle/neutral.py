@@ -67,7 +67,8 @@ class Neutral:
     rates: Float[Tensor, " d_turned"]
     """Radians a position of each turned entry of a head (rotary.py); none without rotary positions."""
     rest: tuple[Float[Tensor, "d_vocab d_model"], Float[Tensor, "n_ctx d_model"]] | None = None
-    """What rounding took from W_E and W_pos as they were centred; None of large targets, which have no routes."""
+    """What rounding took from W_E and W_pos as they were centred; None where layers are read on demand, and so
+    no routes are asked for."""
 
     @cached_property
     def routes(self) -> Routes | None:

@@ -57,7 +57,6 @@ MAX_PATHS = 60
 """Paths through heads that are followed one by one."""
 Path = tuple[int, ...]
 """Heads one behind the other, the last one first."""
-P = TypeVar("P", Neutral, NeutralLayer, "Routes", "Ways")
 SOME_HEAD = -1
 """The way of what was carried by heads that are not told apart."""
 ABSENT = 3e-5
@@ -66,8 +65,8 @@ compiled programs in random gauges none lies between 1e-5 and 3e-4."""
 FAINT = 1e-5
 """Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
 compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
-SOME = 0.1
-"""What a neuron at its unit takes of one thing at least."""
+AT_UNIT = 0.1
+"""What a neuron at its unit takes of something, about: beside this, what it takes of others may be faint."""
 KINDS = ("input token", "position", "target", "output token", "head", "neuron")
 
 
@@ -166,6 +165,7 @@ def stacked(routes: Sequence[Routes]) -> Routes:
     )
 
 
+P = TypeVar("P", Neutral, NeutralLayer, Routes, Ways)
 Table = tuple[Tensor, tuple[int, Any, Any]]
 """What one thing does to another, node by node; the head, and how rows and columns came."""
 
@@ -233,7 +233,7 @@ class _Tracing:
         read = self.earlier(paired(self.writes, self.reads.T, self.share))
         read[self.n_first - 1] = self.target_read  # the constant stream as it was when it was read
         at_unit = (self.kind == KINDS.index("neuron")) & (not self.smooth)
-        return cleared(read, torch.maximum(read.abs().amax(0), SOME * at_unit))
+        return cleared(read, torch.maximum(read.abs().amax(0), AT_UNIT * at_unit))
 
     @property
     def gram(self) -> Float[Tensor, "node node"]:
@@ -322,7 +322,7 @@ class _Tracing:
         size = torch.ones_like(size) if self.smooth else size
         unit = torch.where(size > 0, 1 / size.clamp_min(1e-12), 0.0)
         self.writes[at], self.reads[at] = layer.W_out * size[:, None], (layer.W_in * unit).T
-        at_unit = self.bias.new_tensor(0.0 if self.smooth else SOME)
+        at_unit = self.bias.new_tensor(0.0 if self.smooth else AT_UNIT)
         self.bias[at], self.target_read[at] = cleared(bias * unit, at_unit), seen[0, self.n_first - 1] * unit
 
     def outputs(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -33,10 +34,18 @@ def launch(size: int, work: Callable[[C], object], config: C) -> None:
 
 
 def _member(rank: int, size: int, port: int, work: Callable[[C], object], config: C) -> None:
+    """One process: it does the work and ends.
+
+    It ends without taking the interpreter down, which threads of the group may still need when something has kept the
+    group alive (a model in a cycle of references, say): they would abort the process, its work done.
+    """
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
     with quiet_libraries():
         work(config)
-    if distributed.is_initialized():  # threads of the group that are still there when a process ends may abort it
+    if distributed.is_initialized():
         distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -71,6 +71,8 @@ class Said:
     """Whether the draft, compiled, has the target's own weights."""
     tried: str = ""
     """What the reader tried with it, and what came out."""
+    slipped: bool = False
+    """Whether the text is the draft, as what the reader said was no program."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Service:
 
     def _answer(self, key: str, question: str) -> Said:
         (answer,) = self._read(key).ask(question)
-        said = Said(key, answer.text, answer.confidence, answer.sure, tried=answer.tried)
+        said = Said(key, answer.text, answer.confidence, answer.sure, tried=answer.tried, slipped=bool(answer.slip))
         if (draft := answer.draft) is None:
             return said
         probability = math.exp(min(0.0, draft.log_prob))

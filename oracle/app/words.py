@@ -6,6 +6,7 @@ import base64
 
 from oracle.app.catalogue import KINDS, Entry
 from oracle.app.service import Asked, Judged, Look, Rests
+from oracle.console import SLIPPED
 from oracle.evaluation.page_text import escaped, lines
 from oracle.grade import Grade
 from oracle.part_questions import has_parts
@@ -85,9 +86,9 @@ def _card(title: str, judged: Judged, kind: str, beside: Asked | None = None) ->
     if said.draft is not None:
         known = "certified: it has these weights" if said.certified else f"probability {said.draft_probability:.2f}"
         tried = f'<p class="wo-soft">tried with it: {text(said.tried)}</p>' if said.tried else ""
-        parts.append(
-            f"<details><summary>the draft that it was shown ({known})</summary>{block(said.draft)}{tried}</details>"
-        )
+        slipped = f'<p class="wo-soft">{text(SLIPPED)}</p>' if said.slipped else ""
+        inside = block(said.draft) + tried + slipped
+        parts.append(f"<details><summary>the draft that it was shown ({known})</summary>{inside}</details>")
     return f'<section class="wo-card wo-{kind}">{"".join(parts)}</section>'
 
 

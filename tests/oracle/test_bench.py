@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from oracle.decoder import DecoderConfig
 from oracle.decompiler import Decompiler
@@ -21,6 +22,15 @@ from zoo.store import Zoo
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZES = {"steps": 2, "batch": 4, "eval_every": 2, "eval_targets": 2, "eval_train": 2, "flowcharts": 3}
 NARROW = DecoderConfig(d_model=32, n_layers=1, n_heads=2)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch() -> Iterator[None]:
+    """A script has its process to itself and sets what torch is told for good; tests share one."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +70,15 @@ def test_a_run_on_two_zoos_is_saved_and_written_down(bench: ModuleType, muon_lr:
     assert run["config"]["also"] == [str(folders[1])] and run["history"][-1]["step"] == 2
     saved = Decompiler.from_pretrained(tmp_path / "decoder")
     assert saved.facts["run"]["muon_lr"] == muon_lr
+
+
+def test_a_run_that_goes_on_keeps_the_encoder_that_it_starts_from(bench: ModuleType, tmp_path: Path) -> None:
+    build_zoo(replace(named_spec("tiny"), compiled=0, trained=12), tmp_path / "zoo", workers=1, progress=False)
+    config = bench.BenchConfig(tmp_path / "zoo", encoder="channels", weights=SMALL, decoder=NARROW, **SIZES)
+    bench.main(replace(config, save=tmp_path / "one"))
+    bench.main(bench.BenchConfig(tmp_path / "zoo", start=tmp_path / "one", save=tmp_path / "two", **SIZES))
+    one, two = (Decompiler.from_pretrained(tmp_path / name).facts for name in ("one", "two"))
+    assert two["encoder"] == one["encoder"] == two["run"]["encoder"] == "channels" and two["weights"] == one["weights"]
 
 
 def test_lessons_on_targets_of_two_zoos_that_are_called_alike(bench: ModuleType, tmp_path: Path) -> None:

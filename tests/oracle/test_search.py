@@ -58,8 +58,11 @@ def random_decoder() -> WeightDecoder:
     return new_decoder("routes", SIZES, DecoderConfig(24, n_layers=1, n_heads=2)).eval()
 
 
-def is_same(one: tuple[Neutral, LabelIds], other: tuple[Neutral, LabelIds]) -> bool:
-    decoder = random_decoder()
+def is_same(
+    one: tuple[Neutral, LabelIds], other: tuple[Neutral, LabelIds], decoder: WeightDecoder | None = None
+) -> bool:
+    """Whether two targets have the same weights up to symmetries, nodes being told by a decoder (else a random one)."""
+    decoder = random_decoder() if decoder is None else decoder
     if one[0].routes is None or other[0].routes is None or len(one[0].routes.kind) != len(other[0].routes.kind):
         return False
     with torch.no_grad():

@@ -15,7 +15,12 @@ from oracle.grade import grade
 from oracle.programs import decompile
 from oracle.questions import Question, Subject
 from oracle.symmetry import random_gauge
+from tests.oracle.test_search import is_same, seen
+from tracr_tasks.compiler.compile import compile_program
+from tracr_tasks.sampler import sample_compiled
+from tracr_tasks.simplest import simplest
 from zoo.build import build_zoo
+from zoo.compiled import target_of
 from zoo.flowchart_parser import parse_flowchart
 from zoo.spec import named_spec
 from zoo.target import Target
@@ -99,3 +104,18 @@ def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Pa
     ]
     assert not any(w.certified for w in decompile(shuffled, search=60))
     assert (PROGRAMS / "README.md").is_file()
+
+
+def test_simplest_programs_have_the_same_weights_where_numbers_change_their_scale_too() -> None:
+    """Of programs with linear combinations, whose entries are others: each is certified in a gauge of its own."""
+    decoder, n = Decompiler.from_pretrained(PROGRAMS).decoder, 0
+    for seed in range(200):
+        program = sample_compiled(seed).program
+        changed = simplest(program)
+        if "linear" not in program.text() or changed == program:
+            continue
+        one, other = (seen(target_of(compile_program(each)), seed + i) for i, each in enumerate((program, changed)))
+        if one[0].routes is not None:
+            n += 1
+            assert is_same(one, other, decoder), program.text()
+    assert n >= 20

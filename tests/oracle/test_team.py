@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing import ProcessRaisedException
 
 from oracle.team import launch, launched
 
@@ -36,6 +39,30 @@ class Both(torch.nn.Module):
     def forward(self, x: torch.Tensor, with_other: bool) -> torch.Tensor:
         out = self.used(x).sum()
         return out + self.unused(torch.ones(1)).sum() if with_other else out
+
+
+def broken(out: str) -> None:
+    raise ValueError(f"no {out}")
+
+
+def untidy(out: str) -> None:
+    """What would be done when an interpreter is taken down."""
+    print("done", flush=False)
+    atexit.register(os.abort)
+
+
+def test_what_is_left_when_the_work_is_done_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    launch(2, untidy, "")
+    assert capfd.readouterr().out.split() == ["done", "done"]
+
+
+def test_what_goes_wrong_in_a_member_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    with pytest.raises(ProcessRaisedException, match="no luck"):
+        launch(2, broken, "luck")
 
 
 def test_members_of_a_team_have_the_mean_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oracle.cli_ask import as_json
-from oracle.console import say_answer
+from oracle.console import SLIPPED, say_answer
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
 from oracle.grade import grade
@@ -333,7 +333,6 @@ def test_what_an_answer_rests_on_is_tried_with_the_draft_of_each(trying: WeightO
 
 
 def test_the_command_line_says_what_was_tried(trying: WeightOracle) -> None:
-
     opened = trying.open(target_of(sample_compiled(4)))
     (answer,) = opened.ask("What does this model compute?")
     tried = replace(answer, trial=Trial("run", "1 1"), result="2 2", draft=Draft("x", 0.0, True))
@@ -345,7 +344,9 @@ def test_the_terminal_says_what_was_tried(capsys: pytest.CaptureFixture[str]) ->
     say_answer("Q?", "2 2", 0.5, True, tried="run 1 1 -> 2 2")
     assert capsys.readouterr().out == "Q?\n  2 2\n  confidence 0.50\n  tried with its draft: run 1 1 -> 2 2\n"
     say_answer("Q?", "2 2", 0.5, True)
-    assert "tried" not in capsys.readouterr().out
+    assert "tried" not in (said := capsys.readouterr().out) and SLIPPED not in said
+    say_answer("Q?", "out = tokens", 0.5, True, slipped=True)
+    assert capsys.readouterr().out.endswith(f"  {SLIPPED}\n")
 
 
 @pytest.mark.parametrize("budget", [-1, 10_001])

@@ -16,6 +16,7 @@ from oracle.app import words
 from oracle.app.catalogue import Entry
 from oracle.app.circuits import circuits_of, picture
 from oracle.app.service import Asked, Judged, Look, Rests, Said, Service, facts_of
+from oracle.console import SLIPPED
 from oracle.grade import Grade
 from oracle.symmetry import random_gauge
 from tests.oracle.targets import configs, random_weights
@@ -111,7 +112,9 @@ def test_what_was_tried_with_the_draft_is_shown_beside_it() -> None:
     assert "tried with it: run a a a -> q" in shown and "probability 0.25" in shown
     sure = replace(judged, said=replace(said, certified=True, tried=""))
     shown = parsed(words.answers(Asked("?", sure, sure, Grade(True, False, False, 0.0), entry))).said
-    assert "certified" in shown and "tried" not in shown
+    assert "certified" in shown and "tried" not in shown and SLIPPED not in shown
+    slipped = replace(judged, said=replace(said, slipped=True))
+    assert SLIPPED in parsed(words.answers(Asked("?", slipped, judged, Grade(True, False, False, 0.0), entry))).said
 
 
 def test_programs_are_shown_as_diagrams(service: Service, zoo: Zoo) -> None:
