@@ -16,15 +16,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from oracle.neutral import Neutral
-from oracle.neutral_layer import NeutralLayer
+from oracle.neutral_layer import OF_HEADS, OF_NEURONS, NeutralLayer
 from oracle.places import Place
 
 Kind = Literal["head", "neuron"]
 KINDS: tuple[Kind, ...] = ("head", "neuron")
-OF_HEADS = {"W_Q": 0, "b_Q": 0, "W_K": 0, "b_K": 0, "W_norm": 1, "b_norm": 1, "W_V": 0, "W_O": 0}
-"""Tensors of a layer with an axis for its heads, and this axis."""
-OF_NEURONS = {"W_gate": 1, "b_gate": 0, "W_in": 1, "b_in": 0, "W_out": 0}
-"""Those with an axis for its neurons."""
 
 
 def lacking(neutral: Neutral, places: Collection[Place]) -> Neutral:

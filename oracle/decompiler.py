@@ -20,6 +20,7 @@ from oracle.checked import built, checked_sizes
 from oracle.config import EncoderConfig
 from oracle.decoder import DecoderConfig, TextCodec, WeightDecoder, Written
 from oracle.neutral import Neutral, fold
+from oracle.order import in_order
 from oracle.rivals import ENCODERS
 from oracle.route_encoder import RouteEncoder
 from tracr_tasks.errors import InputError, OracleError
@@ -45,7 +46,7 @@ def new_decoder(encoder: str, weights: EncoderConfig, decoder: DecoderConfig) ->
 def read_batch(codec: TextCodec, targets: Sequence[Target]) -> WeightBatch:
     """Targets, folded, with the names of their labels as the decoder's pieces."""
     labels = [codec.label_ids(t.vocab.input, t.config.n_ctx, t.vocab.output) for t in targets]
-    return collate([fold(t.config, t.weights) for t in targets], labels)
+    return collate([in_order(fold(t.config, t.weights)) for t in targets], labels)
 
 
 class Decompiler:

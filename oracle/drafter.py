@@ -19,6 +19,7 @@ from oracle.batch import LabelIds, collate
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import MAX_PARAMETERS, Decompiler
 from oracle.neutral import Neutral
+from oracle.order import in_order
 from oracle.routes import NOT_READ, is_plain
 from oracle.search import FAR, LONGEST, can_be_searched, searched
 from oracle.trials import Draft, draft_of
@@ -59,6 +60,7 @@ class Drafter:
             InputError: a target that none of the decoders can read.
         """
         budget = self.search if search is None else search
+        targets = [in_order(target) for target in targets]
         turns = [self._in_turn(target, names) for target, names in zip(targets, pieces, strict=True)]
         found, left = dict[int, Written](), list(range(len(targets)))
         for writer in self.writers:

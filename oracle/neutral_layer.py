@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from oracle.rotary import pair_order, turned_entries
@@ -37,6 +37,21 @@ class NeutralLayer:
     b_in: Float[Tensor, " d_mlp"]
     W_out: Float[Tensor, "d_mlp d_model"]
     b_out: Float[Tensor, " d_model"]
+
+
+OF_HEADS = {"W_Q": 0, "b_Q": 0, "W_K": 0, "b_K": 0, "W_norm": 1, "b_norm": 1, "W_V": 0, "W_O": 0}
+"""Tensors of a layer with an axis for its heads, and this axis."""
+OF_NEURONS = {"W_gate": 1, "b_gate": 0, "W_in": 1, "b_in": 0, "W_out": 0}
+"""Those with an axis for its neurons."""
+
+
+def arranged(layer: NeutralLayer, heads: Int[Tensor, " head"], neurons: Int[Tensor, " neuron"]) -> NeutralLayer:
+    """A layer with these of its heads and neurons, in this order. An axis of none stays so."""
+    found = dict[str, Tensor]()
+    for axes, order in ((OF_HEADS, heads), (OF_NEURONS, neurons)):
+        own = {name: (getattr(layer, name), axis) for name, axis in axes.items()}
+        found |= {name: x.index_select(axis, order) for name, (x, axis) in own.items() if x.shape[axis]}
+    return replace(layer, **found)
 
 
 def shift_of(weights: Weights, name: str, like: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from oracle.attention import Pooled, gather_valid
 from oracle.batch import WeightBatch
 from oracle.config import EncoderConfig
+from oracle.order import rounded
 from oracle.route_net import RouteNet
 from oracle.routes import KINDS, NOT_READ, Routes, stacked
 from tracr_tasks.errors import InputError
@@ -39,7 +40,7 @@ class RouteEncoder(Pooled):
         """
         if None in (routes := [target.routes for target in batch.targets]):
             raise InputError(f"target {routes.index(None) + 1}: {NOT_READ}")
-        found = stacked([each for each in routes if each is not None]).to(table.device)
+        found = stacked([rounded(each) for each in routes if each is not None]).to(table.device)
         return self.encode(found, names_of(batch), table)
 
     def encode(

@@ -42,7 +42,7 @@ from torch import Tensor
 
 from oracle.batch import kind_of, pad_stack
 from oracle.neutral import Neutral
-from oracle.neutral_layer import NeutralLayer
+from oracle.neutral_layer import NeutralLayer, arranged
 from oracle.pairings import cleaned, paired, smallest
 
 MAX_NODES = 400
@@ -65,6 +65,10 @@ compiled programs in random gauges none lies between 1e-5 and 3e-4."""
 FAINT = 1e-5
 """Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
 compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
+LOOSE = 8
+"""Times what is rounding in a product of two vectors is so here. In random gauges products of compiled programs are
+fewest at 32 roundings: 1 in 10,000 of what is none in the compiler's basis is larger, and 1 in 10,000 of the others
+smaller."""
 AT_UNIT = 0.1
 """What a neuron at its unit takes of something, about: beside this, what it takes of others may be faint."""
 KINDS = ("input token", "position", "target", "output token", "head", "neuron")
@@ -174,7 +178,7 @@ class _Tracing:
     """Follows what is written through the layers of one target."""
 
     def __init__(self, target: Neutral):
-        self.share = smallest(target.W_E)  # of a product of weights that is rounding
+        self.share = LOOSE * smallest(target.W_E)  # of a product of weights that is rounding
         layers = tuple(converted(_trimmed(layer), torch.float64) for layer in target.layers)
         self.target = target = whole(converted(target, torch.float64, layers=layers))
         self.no_norm, self.smooth, self.layers = target.norm == 0, target.gelu, layers
@@ -424,7 +428,4 @@ def cleared(x: Float[Tensor, "..."], largest: Float[Tensor, "..."]) -> Float[Ten
 
 def _trimmed(layer: NeutralLayer) -> NeutralLayer:
     """A layer with the heads and neurons that write."""
-    heads, neurons = writing(layer)
-    of_heads = {name: getattr(layer, name)[heads] for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "W_O")}
-    of_neurons = {name: getattr(layer, name)[..., neurons] for name in ("W_in", "b_in")}
-    return replace(layer, **of_heads, **of_neurons, W_out=layer.W_out[neurons])
+    return arranged(layer, *(on.nonzero()[:, 0] for on in writing(layer)))

@@ -31,6 +31,7 @@ from torch import Tensor
 from oracle.batch import N_SPECIALS, LabelIds, collate
 from oracle.decoder import CODEC, WeightDecoder
 from oracle.neutral import Neutral, fold
+from oracle.order import in_order
 from oracle.routes import KINDS, Routes, is_plain, n_components, paths_of
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import WeightOracleError
@@ -169,7 +170,7 @@ def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: 
 
     Args: a decoder over routes; a folded target (`can_be_searched`), and the names of its labels as pieces.
     """
-    search = _Search(decoder, target, labels, budget)
+    search = _Search(decoder, in_order(target), labels, budget)
     search.follow(1)
     if not search.over:
         search.follow(BEAM)
