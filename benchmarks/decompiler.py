@@ -27,7 +27,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from oracle.behaviour import likely_drafts, told_apart
+from oracle.behaviour import told_apart
 from oracle.calibration import reliability
 from oracle.decoder import WeightDecoder, Written
 from oracle.decompiler import Decompiler
@@ -39,6 +39,7 @@ from oracle.questions import Question, Subject
 from oracle.statistics import clustered_mean
 from oracle.subjects import asked_about
 from oracle.symmetry import random_gauge
+from oracle.weighing import likely_drafts
 from tracr_tasks.transformer import Weights
 from zoo.rows import ZooRow
 from zoo.store import Zoo
@@ -57,6 +58,8 @@ class ControlsConfig:
     """Programs that may be compiled for each target and compared with it (oracle/search.py)."""
     runs: int = 0
     """Inputs on which each target is run to choose among likely flowcharts (oracle/behaviour.py)."""
+    namings: int = 0
+    """Other names of the labels under which likely flowcharts are weighed (oracle/weighing.py)."""
     kind: Literal["flowchart", "rasp"] = "flowchart"
     """Programs to write."""
     splits: tuple[str, ...] = ("test", "structure")
@@ -93,7 +96,7 @@ def cases_of(zoo: Zoo, config: ControlsConfig, split: str) -> list[Case]:
 def written(decoders: Sequence[Decompiler], targets: Sequence[Target], config: ControlsConfig) -> list[Written]:
     """What the decoders write."""
     each = tqdm(targets, leave=False, mininterval=5, disable=None)
-    return [w for target in each for w in decompile([target], config.search, decoders, config.runs)]
+    return [w for target in each for w in decompile([target], config.search, decoders, config.runs, config.namings)]
 
 
 def of_others(decoder: WeightDecoder, cases: Sequence[Case], config: ControlsConfig) -> list[Written]:
@@ -147,7 +150,7 @@ def report(decoders: Sequence[Decompiler], cases: Sequence[Case], config: Contro
     if config.runs and config.kind == "flowchart":
         line("another's texts, told apart by running this target", of_others(decoders[0].decoder, cases, config))
     same = sum(a.text == b.text for a, b in zip(own, again, strict=True))
-    sure = np.array([math.exp(min(0.0, w.log_prob)) for w in own])
+    sure = np.array([w.probability for w in own])
     trust = reliability(sure, np.array([bool(g.correct) for g in grades]))
     print(
         f"\n{split}: the same text in both gauges {same} of {len(cases)}; probability of the text: {trust}\n",

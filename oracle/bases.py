@@ -101,7 +101,7 @@ def check_base(folder: Path, sha256: str, d_llm: int, where: Path) -> None:
     for name in ("num_hidden_layers", "n_layer", "num_layers"):
         if type(layers := config.get(name, 0)) is not int or not 0 <= layers <= MAX_LAYERS:
             problem = f"{name} = {shown(repr(layers))}, expected an integer from 0 to {MAX_LAYERS}"
-            raise OracleError(f"{told}: {problem}")
+            raise OracleError(f"{shown(folder, 300)}/config.json: {problem}")
     width = next((config[name] for name in ("hidden_size", "n_embd", "d_model") if name in config), d_llm)
     if width != d_llm:
         raise OracleError(f"{shown(folder, 300)}: base of width {width}, expected {d_llm} as in {shown(where, 300)}")

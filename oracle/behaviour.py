@@ -21,29 +21,23 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from oracle.batch import N_SPECIALS, LabelIds, collate
-from oracle.decoder import WeightDecoder, Written
-from oracle.neutral import Neutral
-from oracle.trials import Draft, draft_of
+from oracle.batch import N_SPECIALS
+from oracle.decoder import Written
+from oracle.trials import Draft
+from oracle.weighing import inputs_for
 from tracr_tasks.errors import ProgramError
 from tracr_tasks.target_config import TargetConfig
-from zoo.branches import draw_each
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.target import Vocab
 
-TEXTS, LONGEST = 24, 140
-"""Texts that are told apart, and pieces of the longest."""
 SLIP = 0.02
 """Probability that a target answers otherwise than its program: trained ones are right on 98% of inputs and more."""
 NONE = 0.05
 """Probability that no text is right, before anything is run."""
-POOL, TO_A_BRANCH = 1_500, 4
-"""Random inputs to choose from, and inputs to each branch of each program beside them."""
 SETTLED = 1e-3
 """Nats of doubt about the answer to an input below which running it says nothing."""
 
@@ -70,14 +64,6 @@ class Answering(Protocol):
 def can_be_run(target: Answering) -> bool:
     """Whether a target gives one of its answers to an input, as flowcharts do."""
     return target.config.read_out != "all" and target.config.output == "categorical"
-
-
-def likely_drafts(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[Draft]:
-    """What a decoder finds likely of a target, whose labels' names are given as pieces of `CODEC`."""
-    with torch.no_grad():
-        tokens = decoder.encoder(collate([target], [pieces]), decoder.table)
-    texts = decoder.likeliest(tokens, TEXTS, LONGEST)
-    return [draft_of(Written(decoder.codec.decode(text), log_prob), target, pieces) for log_prob, text in texts]
 
 
 def told_apart(target: Answering, drafts: Sequence[Draft], runs: int, seed: int = 0) -> Written | None:
@@ -111,18 +97,6 @@ def _plainest(program: Flowchart) -> str:
         return canonical(program).text()
     except ProgramError:
         return program.text()
-
-
-def inputs_for(programs: Sequence[Flowchart], rng: np.random.Generator) -> Int[np.ndarray, "input pos"]:
-    """Random inputs, and some to each branch of each program that any input reaches."""
-    vocab, length = len(programs[0].vocab), programs[0].max_seq_len
-    found = [rng.integers(0, vocab, (POOL, length))]
-    for program in programs:
-        try:
-            found.append(draw_each(program, TO_A_BRANCH, rng))
-        except ProgramError:  # too entangled to be counted: the random ones have to do
-            continue
-    return np.unique(np.concatenate(found), axis=0)
 
 
 @dataclass

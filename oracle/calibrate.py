@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from oracle.bases import ASSETS
-from oracle.calibration import Calibrator, counted, fitted, signs_of
+from oracle.calibration import Calibrator, Fit, counted, fitted, signs_of
 from oracle.config import CalibrateConfig
 from oracle.evaluation.bench import Asked, answers, looked_at
 from oracle.grade import grade
@@ -50,14 +50,17 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     )
     clusters = [f"{i}/{example.id}" for i, example in about]
     drafted = oracle.drafter is not None
-    plain = fitted(
-        np.stack([signs_of(a.text, a.log_probs, draft=counted(a.draft, drafted)) for a in said]), right, clusters
-    )
-    sampled = None
-    if config.samples:
-        signs = [signs_of(a.text, a.log_probs, a.agreement, counted(a.draft, drafted)) for a in said]
-        sampled = fitted(np.stack(signs), right, clusters)
+    weighed = oracle.drafter is not None and oracle.drafter.effort.namings > 0
+
+    def fit(agreed: bool) -> Fit:
+        signs = [
+            signs_of(a.text, a.log_probs, a.agreement if agreed else None, counted(a.draft, drafted), weighed)
+            for a in said
+        ]
+        return fitted(np.stack(signs), right, clusters)
+
     hashes = " ".join(zoo.content_hash() for zoo in zoos)
-    found = Calibrator(plain, sampled, config.samples, len(right), hashes, drafted)
+    sampled = fit(agreed=True) if config.samples else None
+    found = Calibrator(fit(agreed=False), sampled, config.samples, len(right), hashes, drafted, weighed)
     found.save(folder)
     return found

@@ -26,8 +26,9 @@ FILE = "calibrator.json"
 FORMS = ("program", "yes or no", "words")
 SIGNS = ("one", "sum", "mean", "least")
 """Of an answer's log-probabilities, in nats; `one` is 1."""
-DRAFT = "draft"
-"""One sign more, where the reader was shown a draft: the log-probability of its text in nats, 0 of a certified one."""
+DRAFT = ("draft", "share")
+"""Signs more, where the reader was shown a draft: the log-probability of its text in nats, 0 of a certified one; and,
+where likely flowcharts are weighed, the logarithm of its share, of other drafts the same again."""
 AGREEMENT = "agreement"
 """One sign more, where samples were drawn: the share of them that is the answer word for word."""
 FLOOR = -20.0
@@ -48,16 +49,27 @@ def form_of(text: str) -> str:
 
 
 def signs_of(
-    text: str, log_probs: Sequence[float], agreement: float | None = None, draft: Written | None = None
+    text: str,
+    log_probs: Sequence[float],
+    agreement: float | None = None,
+    draft: Written | None = None,
+    weighed: bool = False,
 ) -> Float[np.ndarray, " sign"]:
-    """What the confidence in an answer is taken from: zero but for the signs of its form."""
+    """What the confidence in an answer is taken from: zero but for the signs of its form. Of a draft its share counts
+    too, if drafts are `weighed`."""
     values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
     signs = [1.0, max(FLOOR, values.sum()), values.mean(), values.min()]
-    signs += [] if draft is None else [0.0 if draft.certified else max(FLOOR, draft.log_prob)]
+    signs += [] if draft is None else _signs_of_draft(draft)[: 1 + weighed]
     signs += [] if agreement is None else [agreement]
     out = np.zeros((len(FORMS), len(signs)))
     out[FORMS.index(form_of(text))] = signs
     return out.ravel()
+
+
+def _signs_of_draft(draft: Written) -> list[float]:
+    """Those of `DRAFT`."""
+    likely = 0.0 if draft.certified else max(FLOOR, draft.log_prob)
+    return [likely, likely if draft.share is None else max(FLOOR, draft.share)]
 
 
 def counted(draft: Written | None, drafted: bool) -> Written | None:
@@ -150,6 +162,8 @@ class Calibrator:
     """Hashes of the zoos whose targets they were about, one behind another."""
     drafted: bool = False
     """Whether it takes the log-probability of the draft into account."""
+    weighed: bool = False
+    """Whether it takes the share of the draft into account as well."""
 
     def __call__(
         self, text: str, log_probs: Sequence[float], agreement: float | None = None, draft: Written | None = None
@@ -158,8 +172,8 @@ class Calibrator:
         be."""
         told = counted(draft, self.drafted)
         if agreement is None or self.sampled is None:
-            return self.plain(signs_of(text, log_probs, draft=told))
-        return self.sampled(signs_of(text, log_probs, agreement, told))
+            return self.plain(signs_of(text, log_probs, draft=told, weighed=self.weighed))
+        return self.sampled(signs_of(text, log_probs, agreement, told, self.weighed))
 
     def save(self, folder: Path) -> None:
         """Write calibrator.json into an oracle's folder."""
@@ -176,9 +190,11 @@ class Calibrator:
             return None
         told: Any = read_json(folder / FILE, 1 << 16, OracleError)
         try:
-            if not isinstance(told, dict) or set(told) | {"drafted"} != {field.name for field in fields(cls)}:
+            if not isinstance(told, dict) or set(told) | {"drafted", "weighed"} != {
+                field.name for field in fields(cls)
+            }:
                 raise ValueError("not what `weight-oracle calibrate` writes")
-            n_signs = len(SIGNS) + bool(told.get("drafted"))
+            n_signs = len(SIGNS) + bool(told.get("drafted")) + bool(told.get("weighed"))
             plain = Fit.of_json(told["plain"], n_signs)
             sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], n_signs + 1)
         except (ValueError, OverflowError) as problem:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from oracle.added import zeros_added
-from oracle.config import MAX_SEARCH
+from oracle.config import MAX_NAMINGS, MAX_SEARCH
 from tracr_tasks.errors import InputError, OracleError
 from zoo.fields import from_fields
 from zoo.files import read_header, read_tensor, shown
@@ -23,7 +23,7 @@ from zoo.target_files import MAX_LAYERS, MAX_SIZE
 FACTS: dict[str, type] = {
     **dict.fromkeys(("base", "base_sha256", "template", "placeholder", "inject"), str),
     **dict.fromkeys(("ordered", "chat", "nested", "drafts", "tries", "reads_words"), bool),
-    **dict.fromkeys(("d_llm", "search"), int),
+    **dict.fromkeys(("d_llm", "search", "namings"), int),
     "encoder": dict,
     "families": list,
 }
@@ -53,8 +53,9 @@ def checked_facts(value: Any, path: Path) -> dict[str, Any]:
             raise OracleError(f"{where}: {name} = {shown(repr(value[name]))}, expected {kind.__name__}")
     if not 1 <= value["d_llm"] <= MAX_SIZE:
         raise OracleError(f"{where}: d_llm = {shown(value['d_llm'])}, expected 1 to {MAX_SIZE}")
-    if not 0 <= value.get("search", 0) <= MAX_SEARCH:
-        raise OracleError(f"{where}: search = {shown(value['search'])}, expected 0 to {MAX_SEARCH}")
+    for name, most in (("search", MAX_SEARCH), ("namings", MAX_NAMINGS)):
+        if not 0 <= value.get(name, 0) <= most:
+            raise OracleError(f"{where}: {name} = {shown(value[name])}, expected 0 to {most}")
     return value
 
 

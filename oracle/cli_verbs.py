@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,22 @@ from oracle.cli_completion import COMPLETION_VERBS
 from oracle.cli_parse import Verb, nearest
 from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
-from oracle.config import BaseConfig, CalibrateConfig, EvalConfig, QuestionsConfig, QuickstartConfig, TrainConfig
+from oracle.config import (
+    MAX_NAMINGS,
+    BaseConfig,
+    CalibrateConfig,
+    EvalConfig,
+    QuestionsConfig,
+    QuickstartConfig,
+    TrainConfig,
+)
 from tracr_tasks.errors import InputError, ProgramError
 
 MAX_RUNS = 1_000
 """Of `decompile --runs`."""
 
 if TYPE_CHECKING:
+    from oracle.decoder import Written
     from tracr_tasks.compiler.compile import CompiledProgram
 
 
@@ -75,6 +83,9 @@ class DecompileConfig:
     search: int = 0
     """Compile up to so many RASP programs for a target that may be a compiled one, and compare their weights with the
     target's: a program whose weights are these up to symmetries is certified. A second takes some fifty of them."""
+    namings: int = 0
+    """Weigh likely flowcharts against each other under so many other names of the labels (8 are as many as the oracle
+    that ships asks for): the probability is then the share of the one that is written."""
     runs: int = 0
     """Run a target of which a flowchart is written on so many inputs, to choose among the texts that its weights make
     likely: four tell them apart. Without, no target is ever run."""
@@ -84,13 +95,15 @@ def run_decompile(config: DecompileConfig) -> None:
     """`decompile`: `oracle.programs.decompile`.
 
     Raises:
-        InputError: no target is named, a search of less than no programs, or runs that are not 0 to `MAX_RUNS`.
+        InputError: no target is named, a search of less than no programs, or namings or runs out of range.
     """
     if not config.targets:
         raise InputError("decompile: no target; expected the folder of one at least, or ZOO#ID")
     targets = [load_target(name) for name in config.targets]
     if config.search < 0:
         raise InputError(f"--search {config.search}: expected 0 programs or more")
+    if not 0 <= config.namings <= MAX_NAMINGS:
+        raise InputError(f"--namings {config.namings}: expected 0 to {MAX_NAMINGS}")
     if not 0 <= config.runs <= MAX_RUNS:
         raise InputError(f"--runs {config.runs}: expected 0 to {MAX_RUNS} inputs")
     from oracle.console import say
@@ -98,22 +111,22 @@ def run_decompile(config: DecompileConfig) -> None:
     from oracle.programs import decompile
 
     decoders = None if config.decoder is None else [Decompiler.from_pretrained(config.decoder)]
-    for name, written in zip(config.targets, decompile(targets, config.search, decoders, config.runs), strict=True):
-        probability = math.exp(min(0.0, written.log_prob))
+    found = decompile(targets, config.search, decoders, config.runs, config.namings)
+    for name, written in zip(config.targets, found, strict=True):
         if config.json:
-            facts = {"program": written.text, "probability": probability, "certified": written.certified}
+            facts = {"program": written.text, "probability": written.probability, "certified": written.certified}
             print(json.dumps({"target": name, **facts, "runs": written.runs, "fits": written.fits}))
         else:
-            say(f"{name} ({_trust(written, probability)})\n{indent(written.text, '    ')}")
+            say(f"{name} ({_trust(written)})\n{indent(written.text, '    ')}")
 
 
-def _trust(written: Written, probability: float) -> str:
+def _trust(written: Written) -> str:
     """What speaks for a text."""
     if written.certified:
         return "certified: compiled, it has these weights"
     if not written.fits:
         return f"fits badly: run on {written.runs} inputs, the target answers as none of the likely texts"
-    return f"probability {probability:.2f}" + (f", run on {written.runs} inputs" if written.runs else "")
+    return f"probability {written.probability:.2f}" + (f", run on {written.runs} inputs" if written.runs else "")
 
 
 def token_value(text: str) -> int | float | str:

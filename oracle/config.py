@@ -11,6 +11,22 @@ MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that an oracle reads in one piece."""
 MAX_SEARCH = 10_000
 """Programs that are compiled for a target at most."""
+MAX_NAMINGS = 64
+"""Namings of a target's labels that likely flowcharts are weighed under at most."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What is done for a draft beside writing it down."""
+
+    search: int = 0
+    """Programs that are compiled at most for a target that may be a compiled one, and compared with it (search.py)."""
+    namings: int = 0
+    """Other names of a target's labels under which likely flowcharts are weighed (weighing.py)."""
+
+
+PLAIN = Effort()
+"""Nothing beside."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,9 @@ class TrainConfig:
     search: int = 200
     """With drafts: programs that the oracle compiles at most for a target that a RASP program may have been compiled
     to, when it is asked (`ask --search` and `eval --search` say otherwise). In training nothing is searched for."""
+    namings: int = 8
+    """With drafts: other names of a target's labels under which likely flowcharts are weighed against each other when
+    the oracle is asked; in training none are."""
     found: float = 0.5
     """With drafts: share of compiled targets that training shows with their program as the draft, as where the search
     finds it."""

@@ -7,6 +7,7 @@ The names of labels are cut into the same pieces, and the decoder's embedding ro
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -164,13 +165,22 @@ class Written:
     text: str
     """Up to END."""
     log_prob: float
-    """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning."""
+    """Of the text, END included, in nats; greedy choices, so that is no sum over other texts of the same meaning. Where
+    the text was weighed, the mean over namings."""
     certified: bool = False
     """Whether the text was compiled, and has the target's weights up to symmetries (search.py)."""
+    share: float | None = field(default=None, kw_only=True)
+    """Logarithm of the share that its function has of all that is likely, under several namings (weighing.py); None
+    where it was not weighed."""
     runs: int = field(default=0, kw_only=True)
     """Inputs on which the target was run to choose the text (behaviour.py)."""
     fits: bool = field(default=True, kw_only=True)
     """Whether what it answered is likelier under one of the texts than under none."""
+
+    @property
+    def probability(self) -> float:
+        """Of what was written: the share of its function where that was weighed, else that of the text."""
+        return math.exp(min(0.0, self.log_prob if self.share is None else self.share))
 
 
 KeyValue = tuple[Float[Tensor, "#batch head _ d_head"], Float[Tensor, "#batch head _ d_head"]]

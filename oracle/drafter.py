@@ -4,7 +4,8 @@ A decoder that has learned one kind of program well writes another badly, and of
 improbable. So the first one whose text it takes for more likely right than wrong is believed; where none is so sure,
 the first that was asked. Targets that a RASP program may have been compiled to, as far as their shape says, begin with
 a decoder that reads routes, if there is one; others are read by the others. With a `search`, programs near what it
-writes are compiled and compared with such targets (search.py), and the nearest one is believed unless it is far.
+writes are compiled and compared with such targets (search.py), and the nearest one is believed unless it is far. With
+`namings` a flowchart is the likeliest of those that are likely, asked under several names (weighing.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 
 from oracle.batch import LabelIds, collate
+from oracle.config import PLAIN, Effort
 from oracle.decoder import CODEC, Written
 from oracle.decompiler import MAX_PARAMETERS, Decompiler
 from oracle.neutral import Neutral
@@ -23,7 +25,9 @@ from oracle.order import in_order
 from oracle.routes import NOT_READ, is_plain
 from oracle.search import FAR, LONGEST, can_be_searched, searched
 from oracle.trials import Draft, draft_of
+from oracle.weighing import weighed
 from tracr_tasks.errors import InputError, OracleError
+from zoo.flowchart import Flowchart
 from zoo.target import Target
 
 FOLDER = "drafter"
@@ -35,47 +39,54 @@ MOST = 8
 
 
 class Drafter:
-    """Small decoders, in the order in which they are asked; `search` is how many programs are compiled for a target
-    that may be a compiled one."""
+    """Small decoders, in the order in which they are asked, and what is done beside."""
 
-    def __init__(self, writers: Sequence[Decompiler], search: int = 0):
+    def __init__(self, writers: Sequence[Decompiler], effort: Effort = PLAIN):
         if not 1 <= len(writers) <= MOST:
             raise OracleError(f"{len(writers)} decoders for drafts, expected 1 to {MOST}")
-        self.writers, self.search = tuple(writers), search
+        self.writers, self.effort = tuple(writers), effort
 
     @classmethod
-    def from_pretrained(cls, folders: Sequence[Path | None], search: int = 0) -> Drafter:
+    def from_pretrained(cls, folders: Sequence[Path | None], effort: Effort = PLAIN) -> Drafter:
         """The decoders of some folders; None is the one that ships with the package.
 
         Raises:
             OracleError: none, or a missing or damaged folder.
         """
-        return cls([Decompiler.from_pretrained(folder) for folder in folders], search)
+        return cls([Decompiler.from_pretrained(folder) for folder in folders], effort)
 
-    def write(self, targets: Sequence[Neutral], pieces: Sequence[LabelIds], search: int | None = None) -> list[Draft]:
-        """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`; `search` in place
+    def write(
+        self, targets: Sequence[Neutral], pieces: Sequence[LabelIds], effort: Effort | None = None
+    ) -> list[Draft]:
+        """A draft of the program of each target, whose labels' names are given as pieces of `CODEC`; `effort` in place
         of the drafter's own if it is given.
 
         Raises:
             InputError: a target that none of the decoders can read.
         """
-        budget = self.search if search is None else search
+        effort = self.effort if effort is None else effort
         targets = [in_order(target) for target in targets]
         turns = [self._in_turn(target, names) for target, names in zip(targets, pieces, strict=True)]
-        found, left = dict[int, Written](), list(range(len(targets)))
+        found, by, left = dict[int, Written](), dict[int, Decompiler](), list(range(len(targets)))
         for writer in self.writers:
             able = [i for i in left if writer in turns[i]]
-            near = {i: text for i in able if (text := _nearest(writer, targets[i], pieces[i], budget)) is not None}
+            near = {
+                i: text for i in able if (text := _nearest(writer, targets[i], pieces[i], effort.search)) is not None
+            }
             found |= near
             left, able = ([i for i in each if i not in near] for each in (left, able))
             if able:
                 batch = collate([targets[i] for i in able], [pieces[i] for i in able]).to(writer.decoder.table.device)
                 texts = dict(zip(able, writer.decoder.write(batch, LONGEST), strict=True))
-                found |= {i: text for i, text in texts.items() if i not in found or text.log_prob >= LIKELY}
+                believed = {i: text for i, text in texts.items() if i not in found or text.log_prob >= LIKELY}
+                found, by = found | believed, by | dict.fromkeys(believed, writer)
                 left = [i for i in left if i not in able or found[i].log_prob < LIKELY]
         if missing := [i for i in range(len(targets)) if i not in found]:
             raise InputError(f"target {missing[0] + 1}: {NOT_READ}")
-        return [draft_of(found[i], targets[i], pieces[i]) for i in range(len(targets))]
+        drafts = [draft_of(found[i], targets[i], pieces[i]) for i in range(len(targets))]
+        if not effort.namings:
+            return drafts
+        return [_weighed(draft, by.get(i), targets[i], pieces[i], effort.namings) for i, draft in enumerate(drafts)]
 
     def _in_turn(self, target: Neutral, pieces: LabelIds) -> list[Decompiler]:
         """Who is asked about a target."""
@@ -105,6 +116,13 @@ def _nearest(writer: Decompiler, target: Neutral, pieces: LabelIds, budget: int)
         return None
     found = searched(writer.decoder, target, pieces, budget)
     return Written(found.text, found.log_prob, found.certified) if found.distance < FAR else None
+
+
+def _weighed(draft: Draft, writer: Decompiler | None, target: Neutral, pieces: LabelIds, namings: int) -> Draft:
+    """The likeliest flowchart in place of one that was written from left to right; other drafts as they are."""
+    if writer is None or not isinstance(draft.program, Flowchart):
+        return draft
+    return weighed(writer.decoder, target, pieces, namings) or draft
 
 
 def folders_in(folder: Path) -> list[Path | None]:

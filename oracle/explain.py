@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from oracle.altered import KINDS, Kind, lacking, with_stranger
+from oracle.config import PLAIN
 from oracle.decoder import CODEC
 from oracle.drafter import can_be_drafted
 from oracle.evidence import Evidence
@@ -124,7 +125,7 @@ class Dissection:
             read = [whole, *targets]
             evidence = [Evidence(tokens) for tokens in oracle.read(read, [labels] * len(read))]
             if oracle.drafter is not None and pieces is not None:
-                drafts = oracle.drafter.write(read, [pieces] * len(read), search=0)
+                drafts = oracle.drafter.write(read, [pieces] * len(read), PLAIN)
                 evidence = [replace(each, draft=draft) for each, draft in zip(evidence, drafts, strict=True)]
             found.append((parts, tuple(evidence)))
         return found

@@ -98,7 +98,7 @@ def takes_shift(weights: Weights, norm: str, reads: list[Read]) -> bool:
     return f"{norm}.b" not in weights or all(b is not None for _, b in reads)
 
 
-def with_row(x: Float[Tensor, "n *row"], index: int, row: Float[Tensor, "*row"]) -> Float[Tensor, "n *row"]:
+def with_row(x: Float[Tensor, "n *row"], index: int, row: Float[Tensor, "*row"]) -> Float[Tensor, "n *row"]:  # noqa: F821
     """x with another row."""
     out = x.clone()
     out[index] = row

@@ -146,7 +146,9 @@ def heads_of(batch: WeightBatch, groups: Sequence[Group], mask: Bool[Tensor, "ba
 
 
 def by_head(
-    heads: Heads, groups: Sequence[Group], of_group: Sequence[Float[Tensor, "batch *rest"]]
+    heads: Heads,
+    groups: Sequence[Group],
+    of_group: Sequence[Float[Tensor, "batch *rest"]],  # noqa: F821
 ) -> Float[Tensor, "batch head *rest"]:
     """What belongs to a layer's heads alike (a tensor for each group of heads), for each head."""
     layers = [g.layer for g in groups if g.tokens is not None]

@@ -29,7 +29,7 @@ from oracle.batch import LabelIds, collate
 from oracle.calibration import Calibrator
 from oracle.checked import built, checked_facts, checked_sizes
 from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
-from oracle.config import MAX_SEARCH, EncoderConfig
+from oracle.config import MAX_SEARCH, PLAIN, Effort, EncoderConfig
 from oracle.decoder import CODEC
 from oracle.decompiler import Decompiler
 from oracle.drafter import FOLDER, Drafter, can_be_drafted, folders_in
@@ -109,7 +109,7 @@ class WeightOracle:
         if search is not None and not 0 <= search <= MAX_SEARCH:
             raise InputError(f"--search {search}: expected 0 to {MAX_SEARCH} programs")
         if search is not None and self.drafter is not None:
-            self.drafter.search = search
+            self.drafter.effort = replace(self.drafter.effort, search=search)
         return self
 
     def to(self, device: torch.device | str) -> WeightOracle:
@@ -157,20 +157,20 @@ class WeightOracle:
         return tokens
 
     @torch.no_grad()
-    def drafts(self, examples: Sequence[Example], search: int | None = None) -> list[Draft | None]:
-        """What the drafter writes about each target; None without one, and of a target that it cannot read. Programs
-        are searched for as it does, or at most so many as `search` says."""
+    def drafts(self, examples: Sequence[Example], effort: Effort | None = None) -> list[Draft | None]:
+        """What the drafter writes about each target, with an effort of its own or the one that is given; None without
+        a drafter, and of a target that it cannot read."""
         found = list[Draft | None]([None] * len(examples))
         read = [(i, e.neutral, e.pieces) for i, e in enumerate(examples) if e.pieces is not None]
         if self.drafter is not None and read:
             places, targets, pieces = zip(*read, strict=True)
-            for i, written in zip(places, self.drafter.write(targets, pieces, search), strict=True):
+            for i, written in zip(places, self.drafter.write(targets, pieces, effort), strict=True):
                 found[i] = written
         return found
 
-    def look(self, examples: Sequence[Example], search: int | None = None) -> list[Evidence]:
-        """All that the reader is shown of targets; `search` as for `drafts`."""
-        pairs = zip(self.encode(examples), self.drafts(examples, search), strict=True)
+    def look(self, examples: Sequence[Example], effort: Effort | None = None) -> list[Evidence]:
+        """All that the reader is shown of targets; `effort` as for `drafts`."""
+        pairs = zip(self.encode(examples), self.drafts(examples, effort), strict=True)
         return [Evidence(tokens, draft) for tokens, draft in pairs]
 
     def look_at(self, target: Target) -> Evidence:
@@ -325,11 +325,11 @@ def oracle_on_decoder(
     seed: int,
     inject: Inject = "embed",
     drafters: Sequence[Path | None] = (),
-    search: int = 0,
+    effort: Effort = PLAIN,
 ) -> WeightOracle:
     """An oracle whose encoder has learned with a small decoder (the one that ships if no folder is given), and whose
     adapter is fresh. `names` are labels of targets that it has learned with. The reader is shown drafts by the decoders
-    in the folders of `drafters`, if there are any, and may try them; up to `search` programs are compiled for a draft.
+    in the folders of `drafters`, if there are any, and may try them; `effort` is what is done for one.
 
     Raises:
         OracleError: a missing or damaged folder.
@@ -337,8 +337,8 @@ def oracle_on_decoder(
     """
     reader, facts = new_reader(base, lora_rank, lora_alpha, seed, inject)
     encoder = transplanted(Decompiler.from_pretrained(decoder).decoder, reader, names, seed)
-    facts |= {"encoder": asdict(encoder.config), "drafts": bool(drafters), "tries": bool(drafters), "search": search}
-    drafter = Drafter.from_pretrained(drafters, search) if drafters else None
+    facts |= {"encoder": asdict(encoder.config), "drafts": bool(drafters), "tries": bool(drafters), **asdict(effort)}
+    drafter = Drafter.from_pretrained(drafters, effort) if drafters else None
     return WeightOracle(encoder, reader, facts, drafter=drafter)
 
 
@@ -422,9 +422,8 @@ def _load(path: Path, trainable: bool) -> WeightOracle:
     ordered, chat, nested = facts.get("ordered", True), facts.get("chat", False), facts.get("nested", False)
     reader = Reader(model.eval(), tokenizer, ordered, chat, inject, nested)
     encoder = _load_encoder(path / ENCODER_FILE, facts)
-    drafter = (
-        Drafter.from_pretrained(folders_in(path / DRAFTER), facts.get("search", 0)) if facts.get("drafts") else None
-    )
+    effort = Effort(facts.get("search", 0), facts.get("namings", 0))
+    drafter = Drafter.from_pretrained(folders_in(path / DRAFTER), effort) if facts.get("drafts") else None
     return WeightOracle(encoder, reader, facts, Calibrator.load(path), learned_functions(path), drafter)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,7 +98,7 @@ def show_decoder(console: Console, examples: Sequence[Example], targets: Sequenc
         table.add_column(column, overflow="fold")
     for e, w, is_right in list(zip(examples, written, right, strict=True))[:show]:
         mark = "[green]right[/]" if is_right else "[red]wrong[/]"
-        table.add_row(e.id, escape(w.text), escape(e.subject.text), f"{math.exp(min(0.0, w.log_prob)):.2f}", mark)
+        table.add_row(e.id, escape(w.text), escape(e.subject.text), f"{w.probability:.2f}", mark)
     console.print(table)
     swapped = [is_program_of(e, w) for e, w in zip(examples, [*written[1:], written[0]], strict=True)]
     n = len(examples)

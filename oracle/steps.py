@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from oracle.config import TrainConfig
+from oracle.config import PLAIN, TrainConfig
 from oracle.loading import batches_of
 from oracle.oracle import WeightOracle
 from oracle.questions import Question, draw
@@ -138,7 +138,7 @@ def step_losses(
 
 
 def drafts_shown(oracle: WeightOracle, step: Step) -> list[Draft | None]:
-    """The draft of each target of a step, nothing being searched for: of those that are `found` the program itself."""
+    """The draft of each target of a step, merely written down; of those that are `found` the program itself."""
     subjects, are_found = [e.subject for e in step.examples], [False] * len(step.examples)
     if oracle.drafter is not None:
         compiled = [
@@ -147,7 +147,7 @@ def drafts_shown(oracle: WeightOracle, step: Step) -> list[Draft | None]:
         ]
         are_found = [is_compiled and seen.found for is_compiled, seen in zip(compiled, step.seen, strict=True)]
     left = [e for e, is_found in zip(step.examples, are_found, strict=True) if not is_found]
-    written = iter(oracle.drafts(left, search=0))
+    written = iter(oracle.drafts(left, PLAIN))
     return [
         Draft(subject.text, 0.0, True, subject.program) if is_found else next(written)
         for subject, is_found in zip(subjects, are_found, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from oracle.batch import LabelIds
 from oracle.decoder import CODEC
 from oracle.drafter import can_be_drafted
 from oracle.facts import RARE
+from oracle.naming import Naming
 from oracle.neutral import Neutral, fold
 from oracle.questions import Subject
 from oracle.reader import Reader
@@ -23,7 +24,6 @@ from tracr_tasks.rasp import Program
 from tracr_tasks.simplest import simplest
 from tracr_tasks.transformer import Weights
 from zoo.branches import draw_each, least_inputs
-from zoo.canonical import canonical
 from zoo.flowchart import Flowchart
 from zoo.sampling import sample_flowchart
 from zoo.split import split_of
@@ -174,42 +174,15 @@ def relabel(example: Example, rng: random.Random) -> Example:
     program = example.subject.program
     if not isinstance(program, Flowchart) or "history" in example.subject.labels:
         return example
-    tokens, answers = list(program.vocab), list(program.answers)
-    places = list(range(program.max_seq_len))
-    new_tokens, new_answers = rng.sample(tokens, len(tokens)), rng.sample(answers, len(answers))
-    moves = program.positions_move and not example.neutral.causal
-    new_places = rng.sample(places, len(places)) if moves else places
-    token, answer = dict(zip(tokens, new_tokens, strict=True)), dict(zip(answers, new_answers, strict=True))
-    renamed = canonical(program.relabel(token, answer, {i + 1: p + 1 for i, p in enumerate(new_places)}))
+    naming = Naming.drawn(program, rng, moves=program.positions_move and not example.neutral.causal)
+    renamed = naming.flowchart(program)
     subject = replace(
         example.subject,
         text=renamed.text(),
         program=renamed,
-        inputs=tuple(_moved([token[t] for t in row], new_places) for row in example.subject.inputs),
-        outputs=tuple((answer[a],) for (a,) in example.subject.outputs),
-        rare=tuple(sorted(answer[a] for a in example.subject.rare)),
+        inputs=tuple(naming.row(program, row) for row in example.subject.inputs),
+        outputs=tuple((naming.answer(program, a),) for (a,) in example.subject.outputs),
+        rare=tuple(sorted(naming.answer(program, a) for a in example.subject.rare)),
     )
-
-    def named(ids: LabelIds) -> LabelIds:
-        """Ids of the new names."""
-        return LabelIds(
-            tokens=_rows(ids.tokens, 2, [tokens.index(t) for t in new_tokens]),
-            positions=_rows(ids.positions, 1, new_places),
-            outputs=_rows(ids.outputs, 0, [answers.index(a) for a in new_answers]),
-        )
-
-    pieces = None if example.pieces is None else named(example.pieces)
-    return replace(example, subject=subject, labels=named(example.labels), pieces=pieces)
-
-
-def _moved(row: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
-    """A sequence with the token of position i at position places[i]."""
-    out = [""] * len(row)
-    for token, place in zip(row, places, strict=True):
-        out[place] = token
-    return tuple(out)
-
-
-def _rows(ids: Any, fixed: int, order: Sequence[int]) -> Any:
-    """Label ids with the rows after the first `fixed` in another order."""
-    return ids[[*range(fixed), *(fixed + i for i in order)]]
+    pieces = None if example.pieces is None else naming.labels(example.pieces)
+    return replace(example, subject=subject, labels=naming.labels(example.labels), pieces=pieces)

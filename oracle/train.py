@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import reduce
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from oracle import checkpoint
 from oracle.bases import PROGRAMS
 from oracle.checkpoint import Progress
-from oracle.config import TrainConfig, to_json
+from oracle.config import PLAIN, Effort, TrainConfig, to_json
 from oracle.drafter import Drafter
 from oracle.loading import Examples, examples_of, load_examples
 from oracle.neutral import positions_of
@@ -132,18 +132,18 @@ def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
     Raises:
         InputError: drafts for an oracle that has been begun without.
     """
-    drafters = [folder_of(name) for name in config.drafts]
+    drafters, effort = [folder_of(name) for name in config.drafts], Effort(config.search, config.namings)
     if config.start is not None:
-        return gone_on(WeightOracle.from_pretrained(config.start, trainable=True), drafters, config.search)
+        return gone_on(WeightOracle.from_pretrained(config.start, trainable=True), drafters, effort)
     if config.decoder == "none":
         return new_oracle(config.base, config.encoder, config.lora_rank, config.lora_alpha, config.seed, config.inject)
     folder = folder_of(config.decoder)
     names = label_names(zoo.target(row.id) for row in zoo.rows(split="train")[:NAMED])
     sizes = config.lora_rank, config.lora_alpha
-    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, drafters, config.search)
+    return oracle_on_decoder(config.base, folder, names, *sizes, config.seed, config.inject, drafters, effort)
 
 
-def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], search: int) -> WeightOracle:
+def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], effort: Effort) -> WeightOracle:
     """An oracle that has been begun, with other decoders for its drafts if some are named.
 
     Raises:
@@ -152,10 +152,11 @@ def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], search: int) 
     if drafters and oracle.drafter is None:
         raise InputError("--drafts: the oracle that goes on (--start) has learned without drafts; begin a new one")
     if drafters:
-        oracle.drafter = Drafter.from_pretrained(drafters, search)
+        oracle.drafter = Drafter.from_pretrained(drafters)
     if oracle.drafter is not None:
-        oracle.facts |= {"tries": True, "search": search}
-    return oracle.searching(search)
+        oracle.drafter.effort = effort
+        oracle.facts |= {"tries": True, **asdict(effort)}
+    return oracle.searching(effort.search)
 
 
 def folder_of(decoder: str) -> Path | None:
@@ -281,7 +282,7 @@ def watch(oracle: WeightOracle, examples: Sequence[Example], seed: int) -> dict[
         swap = [(i + 1) % len(group) for i in range(len(group))]
         losses = [step_losses(oracle, step), step_losses(oracle, step, swap), step_losses(oracle, blind)]
         found |= {f"{kind}/{name}": float(x.mean()) for name, x in zip(("own", "swapped", "none"), losses, strict=True)}
-        said = oracle.answer([q.text for q in questions], oracle.prefix(oracle.look(group, search=0)))
+        said = oracle.answer([q.text for q in questions], oracle.prefix(oracle.look(group, PLAIN)))
         found[f"{kind}/exact"] = sum(a.text == q.truth for a, q in zip(said, questions, strict=True)) / len(group)
     return found
 

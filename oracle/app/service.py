@@ -6,7 +6,6 @@ the target, which is done here and not by the oracle.
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 from collections.abc import Sequence
@@ -192,8 +191,7 @@ class Service:
         said = Said(key, answer.text, answer.confidence, answer.sure, tried=answer.tried, slipped=bool(answer.slip))
         if (draft := answer.draft) is None:
             return said
-        probability = math.exp(min(0.0, draft.log_prob))
-        return replace(said, draft=draft.text, draft_probability=probability, certified=draft.certified)
+        return replace(said, draft=draft.text, draft_probability=draft.probability, certified=draft.certified)
 
     def _known(self, key: str) -> tuple[Question, ...]:
         """A question of every family that the oracle has learned and that applies to a target, with their truths."""

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from oracle.altered import lacking
 from oracle.attention import present
 from oracle.batch import WeightBatch, collate
+from oracle.config import PLAIN
 from oracle.evaluation.bench import Bench
 from oracle.facts import Question
 from oracle.neutral import fold
@@ -148,7 +149,7 @@ def losses_of(bench: Bench, example: Example, case: Case) -> dict[tuple[str, str
         rows = [whole[0] * torch.tensor([[place not in group] for place in order]).to(whole) for group in groups]
         shown[WAYS[1]] = reader.read(pad_sequence(rows, batch_first=True))
     if bench.oracle.drafter is not None and example.pieces is not None:
-        written = bench.oracle.drafter.write(targets, [example.pieces] * len(groups), search=0)
+        written = bench.oracle.drafter.write(targets, [example.pieces] * len(groups), PLAIN)
         shown[WAYS[2]] = reader.read(hidden, [draft.text for draft in written])
     found = {}
     for way, prefix in shown.items():

@@ -135,6 +135,12 @@ ORACLES = [
     oracle(13, "base of another tokenizer", flipped("base/tokenizer.json"), "base has sha256", "expected"),
     oracle(13, "base of another width", fields("base/config.json", hidden_size=64), "base of width 64, expected 32 as"),
     oracle(13, "base of another depth", fields("base/config.json", num_hidden_layers=3), "/base: ", "expected"),
+    oracle(
+        13,
+        "base of words",
+        fields("base/config.json", num_hidden_layers="many"),
+        "num_hidden_layers = 'many', expected",
+    ),
     oracle(13, "base of a FIFO", fifo("base/x.safetensors"), "not a regular file"),
     oracle(
         13,
@@ -146,6 +152,9 @@ ORACLES = [
     oracle(13, "no such oracle", lambda f: shutil.rmtree(f / "oracle"), f"no {FACTS}; expected an oracle's folder"),
     oracle(13, "facts that are a number", put(b"5", "oracle/" + FACTS), FACTS, "got int, expected an object"),
     oracle(13, "base that is a number", facts(base=5), FACTS, "base = 5, expected"),
+    oracle(13, "absurd search", facts(search=10**9), FACTS, "search = 1000000000, expected 0 to"),
+    oracle(13, "absurd namings", facts(namings=10**9), FACTS, "namings = 1000000000, expected 0 to"),
+    oracle(13, "namings of words", facts(namings="many"), FACTS, "namings = 'many', expected int"),
     oracle(13, "huge encoder", facts(encoder=SMALL_ENCODER), FACTS, "encoder", "expected"),
     oracle(13, "encoder of words", facts(encoder={"n_tokens": "many"}), FACTS, "encoder", "n_tokens"),
     oracle(13, "huge width", facts(d_llm=10**9), "d_llm = 1000000000, expected 1 to 1000000"),

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.behaviour import can_be_run, inputs_for, told_apart
+from oracle.behaviour import can_be_run, told_apart
 from oracle.trials import Draft
+from oracle.weighing import inputs_for
 from tracr_tasks.target_config import TargetConfig
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart

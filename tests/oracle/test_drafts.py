@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from oracle.batch import LabelIds
 from oracle.calibration import Calibrator, Fit, Reliability
-from oracle.config import EvalConfig, TrainConfig
+from oracle.config import PLAIN, Effort, EvalConfig, TrainConfig
 from oracle.decoder import CODEC, DecoderConfig, Written
 from oracle.decompiler import Decompiler, facts_of, new_decoder, read_batch
 from oracle.drafter import LIKELY, LONGEST, Drafter, can_be_drafted
@@ -226,6 +227,20 @@ def test_a_calibrator_counts_how_sure_the_draft_is() -> None:
     assert calibrator("p", [-0.1], draft=Written(DRAFT, -3.0, certified=True)) == 0.5
 
 
+def test_a_calibrator_counts_the_share_of_the_draft_too() -> None:
+    fit = Fit((0.0, 0.0, 0.0, 0.0, 0.0, 1.0) * 3, Reliability(9, 0.1, 0.1, 0.9))
+    calibrator = Calibrator(fit, None, 0, 9, "hash", drafted=True, weighed=True)
+    said = [calibrator("p", [-0.1], draft=Written(DRAFT, -1.0, share=share)) for share in (0.0, -2.0)]
+    assert said[0] == 0.5 > said[1] > calibrator("p", [-0.1])
+    assert said[0] > calibrator("p", [-0.1], draft=Written(DRAFT, -1.0)) > said[1]  # one that was not weighed
+    assert calibrator("p", [-0.1], draft=Written(DRAFT, -3.0, certified=True)) == 0.5
+
+
+@pytest.mark.parametrize("draft", [Written(DRAFT, -1.0), Written(DRAFT, -3.0, share=-1.0)])
+def test_the_probability_of_a_draft_is_its_share_where_it_was_weighed(draft: Written) -> None:
+    assert draft.probability == pytest.approx(math.exp(-1.0))
+
+
 def test_a_saved_oracle_has_its_drafter(drafting: WeightOracle, config: TrainConfig, tmp_path: Path) -> None:
     drafting.save_pretrained(tmp_path / "again")
     one, other = (folder / DRAFTER / "0" / "decoder.safetensors" for folder in (tmp_path / "again", config.out))
@@ -293,24 +308,24 @@ def test_what_a_search_finds_near_is_believed(distance: float, expected: str, mo
 
     monkeypatch.setattr("oracle.drafter.searched", searched)
     other = fold(CONFIG, random_weights(CONFIG, 0)), label_ids(CONFIG)
-    drafter = Drafter([Writer("a", -0.1), Routed("b", -3.0), Writer("c", -3.0)], search=7)
+    drafter = Drafter([Writer("a", -0.1), Routed("b", -3.0), Writer("c", -3.0)], Effort(search=7))
     targets, labels = zip(compiled(), other, strict=True)
     first, second = drafter.write(targets, labels)
     assert (first.text, first.certified) == (expected, expected == "near") and second.text == "a"
     assert budgets == [7]
-    drafter.write(targets, labels, search=3)
-    assert drafter.write(targets, labels, search=0)[0].text == "b" and budgets == [7, 3]
+    drafter.write(targets, labels, Effort(search=3))
+    assert drafter.write(targets, labels, PLAIN)[0].text == "b" and budgets == [7, 3]
 
 
 def test_an_oracle_that_goes_on_has_its_drafts_or_others(config: TrainConfig, drafting: WeightOracle) -> None:
     out, short = config.out.parent / "more", replace(config, start=config.out, steps=1)
     again = train(replace(short, out=out, drafts=(), search=7))
-    assert again.drafter is not None and len(again.drafter.writers) == 1 and again.drafter.search == 7
-    begun = gone_on(WeightOracle.from_pretrained(out, trainable=True), [], 9)
-    assert begun.drafter is not None and begun.drafter.search == begun.facts["search"] == 9
+    assert again.drafter is not None and len(again.drafter.writers) == 1 and again.drafter.effort.search == 7
+    begun = gone_on(WeightOracle.from_pretrained(out, trainable=True), [], Effort(search=9))
+    assert begun.drafter is not None and begun.drafter.effort.search == begun.facts["search"] == 9
     other = train(replace(short, out=config.out.parent / "other", drafts=("programs", "house"), search=5))
     assert other.drafter is not None and [w.by_routes for w in other.drafter.writers] == [True, False]
-    assert other.drafter.search == 5
+    assert other.drafter.effort.search == 5
 
 
 def test_an_oracle_that_has_learned_without_drafts_shows_none(config: TrainConfig, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oracle.bases import ASSETS
-from oracle.config import QuickstartConfig
+from oracle.config import Effort, QuickstartConfig
 from oracle.evaluation.conditions import NOTHING, OWN, SWAPPED
 from oracle.evaluation.losses import GAP, program_losses
 from oracle.oracle import WeightOracle
@@ -48,7 +48,7 @@ def test_what_ships_is_small_and_holds_no_pickle() -> None:
 
 
 def test_loss_is_lower_with_the_targets_own_weights(shipped: WeightOracle, unseen: list[Example]) -> None:
-    drafts = shipped.drafts(unseen, search=20)
+    drafts = shipped.drafts(unseen, Effort(search=20))
     found = program_losses(shipped, unseen, [*range(1, len(unseen)), 0], 0, drafts)
     losses = {each.condition: each.nats for each in found if each.kind == "rasp"}
     assert losses[GAP].low > 0.5

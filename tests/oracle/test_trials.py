@@ -16,6 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from oracle.cli_ask import as_json
+from oracle.config import PLAIN
 from oracle.console import SLIPPED, say_answer
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
@@ -208,7 +209,7 @@ def test_in_training_a_share_of_compiled_targets_has_its_program_as_the_draft(tr
     step = Step(examples, (0, 1), asked, (ALL._replace(found=True), ALL))
     found, other = drafts_shown(trying, step)
     assert found == Draft(examples[0].subject.text, 0.0, True) and found.program is examples[0].subject.program
-    assert other == trying.drafts(examples[1:], search=0)[0]
+    assert other == trying.drafts(examples[1:], PLAIN)[0]
     said = step.turns(trying, [found, None])
     assert [each.question for each in said] == [0, 0, 1, 1]
     assert said[0].answer == f"run {asked[0].detail}" and said[1].answer == SAME
@@ -359,6 +360,6 @@ def test_an_oracle_says_what_it_has_learned(trying: WeightOracle, config: Any, t
     assert trying.tries and trying.facts["search"] == config.search
     trying.save_pretrained(tmp_path)
     again = WeightOracle.from_pretrained(tmp_path)
-    assert again.tries and again.drafter is not None and again.drafter.search == config.search
-    assert again.searching(3).drafter is not None and again.drafter.search == 3
-    assert again.searching(None).drafter is not None and again.drafter.search == 3
+    assert again.tries and again.drafter is not None and again.drafter.effort.search == config.search
+    assert again.searching(3).drafter is not None and again.drafter.effort.search == 3
+    assert again.searching(None).drafter is not None and again.drafter.effort.search == 3
