@@ -61,10 +61,26 @@ def test_the_command_writes_the_program(tmp_path: Path, capsys: pytest.CaptureFi
     for option, value, message in (
         ("--runs", -1, "expected 0 to 1000 inputs"),
         ("--search", -2, "expected 0 programs"),
+        ("--namings", 65, "expected 0 to 64"),
     ):
         assert main([*arguments, option, str(value)]) == 2
         out, err = capsys.readouterr()
         assert not out and f"{option} {value}: {message}" in err
+
+
+def test_the_command_gives_the_share_of_what_was_weighed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target(0).save(tmp_path / "target")
+    asked = list[int]()
+
+    def decompile(targets: object, search: int, decoders: object, runs: int, namings: int) -> list[Written]:
+        asked.append(namings)
+        return [Written("if has a then p else q", -3.0, share=-0.1)]
+
+    monkeypatch.setattr("oracle.programs.decompile", decompile)
+    assert main(["decompile", str(tmp_path / "target"), "--namings", "8"]) == 0
+    assert "probability 0.90" in capsys.readouterr().out and asked == [8]
 
 
 def test_the_command_says_on_how_many_inputs_it_ran_a_target(

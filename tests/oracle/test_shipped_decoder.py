@@ -67,6 +67,15 @@ def test_four_runs_tell_likely_flowcharts_apart(unseen: list[tuple[Subject, Targ
     assert decompile(targets[:2], runs=4) == tested[:2]
 
 
+def test_what_is_weighed_is_as_good_and_says_how_sure_it_is(unseen: list[tuple[Subject, Target]]) -> None:
+    targets = [target for _, target in unseen]
+    plain, weighed = decompile(targets), decompile(targets, namings=4)
+    assert n_right(unseen, weighed) >= n_right(unseen, plain) - 1
+    assert all(w.share is not None and w.share <= 1e-6 for w in weighed) and all(w.share is None for w in plain)
+    gauged = [replace(t, weights=random_gauge(t.config, t.weights, 70 + i)) for i, t in enumerate(targets)]
+    assert [w.text for w in decompile(gauged, namings=4)] == [w.text for w in weighed]
+
+
 def test_of_fewer_tokens_than_were_learned_from_what_parses_is_told_apart(tmp_path: Path) -> None:
     """Likely texts name tokens that such targets have not; where all of them do, nothing is run."""
     spec = replace(named_spec("tiny"), compiled=0, trained=8, untrained=0)
