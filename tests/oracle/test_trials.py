@@ -42,6 +42,7 @@ from oracle.trials import (
     requested,
     result_of,
     said_about,
+    slipped,
     to_say,
     to_try,
     told,
@@ -276,9 +277,18 @@ def test_the_draft_stands_where_a_program_was_meant_and_is_none(
     monkeypatch.setattr(trying.reader, "generate", generate)
     asked = ["?"] * len(said)
     slips = [a.slip for a in trying.answer(asked, opened.prefix.rows([0] * len(said)), drafts=[draft] * len(said))]
-    assert slips == [said[0], "", "", said[3]]
+    assert slips == [said[0], "", said[2], said[3]]
     alone = trying.answer(asked, None)
     assert [a.text for a in alone] == said and not any(a.slip for a in alone)
+
+
+@pytest.mark.parametrize(
+    ("log_prob", "certified", "stands"), [(-2.0, False, True), (-4.2, False, False), (-9.0, True, True)]
+)
+def test_no_program_is_said_of_weights_whose_draft_is_unlikely(log_prob: float, certified: bool, stands: bool) -> None:
+    program = sample_compiled(4).program
+    assert slipped("no program", Draft(program.text(), log_prob, certified, program)) is stands
+    assert not slipped("no program", Draft("no program", -0.1)) and not slipped("no program", None)
 
 
 def test_what_stands_in_place_of_a_slip_is_the_draft(trying: WeightOracle, monkeypatch: pytest.MonkeyPatch) -> None:
