@@ -66,9 +66,8 @@ FAINT = 1e-5
 """Share of the largest entry of a head's tables, or of what a reader takes, below which an entry is rounding: those of
 compiled programs are 3e-5 of it and more, or, in random gauges, 1e-6 and less (but for 1 in 1,000)."""
 LOOSE = 8
-"""Times what is rounding in a product of two vectors is so here. In random gauges products of compiled programs are
-fewest at 32 roundings: 1 in 10,000 of what is none in the compiler's basis is larger, and 1 in 10,000 of the others
-smaller."""
+"""Times what is rounding in a product of two vectors (pairings.py) is so here: 2^-18 of its bound. As compiled, no
+product of 800 programs lies between 2^-26 and 2^-10 of it; in random gauges the fewest lie there."""
 AT_UNIT = 0.1
 """What a neuron at its unit takes of something, about: beside this, what it takes of others may be faint."""
 KINDS = ("input token", "position", "target", "output token", "head", "neuron")
