@@ -8,6 +8,17 @@
 # also when it ran out of time or failed. Running a piece again goes on from what IN holds of it: `train` from its
 # checkpoint, under one schedule of TRAIN_MINUTES over all its runs; `base` and `decoder` each with a schedule of their own.
 #
+# `zoo` builds the one of SPEC; the others learn from it and from those of ALSO, as far as they were made, and `eval`
+# takes `unseen` and, for the confidence, `calibration` beside it, if they were. With SPEC=fifth the spec `default` is
+# built at a fifth of its size, as the decoder of flowcharts learns from; DECODER names the folder that `decoder` makes.
+# What ships was made by (dev/rebuild.sh has all stages, on a CPU):
+#
+#   for SPEC in fifth default broad several small blank programs calibration unseen; do SPEC=$SPEC dev/gpu.sh zoo; done
+#   SPEC=fifth ALSO="broad several" DECODER=charts dev/gpu.sh decoder --kind flowchart --encoder channels --bf16 --muon-lr 0.01
+#   ALSO=programs DECODER=rasp dev/gpu.sh decoder --kind rasp --encoder routes --lesson 0.1 --bf16 --muon-lr 0.015
+#   ALSO="small broad" dev/gpu.sh decoder --flowcharts 10000 --gauge-train
+#   ALSO="small broad several blank" dev/gpu.sh train --found 0.8 && dev/gpu.sh eval
+#
 # The same `weight-oracle` commands do the work on a laptop. Nothing is downloaded: Python packages that the machine
 # lacks can be brought as wheels in .whl/.
 set -euo pipefail
@@ -15,7 +26,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 piece=${1:?usage: dev/gpu.sh zoo|base|decoder|train|eval|encoders [OPTIONS OF THE VERB]}
 shift
-IN=${IN:-runs/gpu} OUT=${OUT:-runs/gpu} WORK=${WORK:-/tmp/weight-oracle} LIMIT=${LIMIT:-540} TRAIN_MINUTES=${TRAIN_MINUTES:-24} SPEC=${SPEC:-default} DEVICE=${DEVICE:-cuda}
+IN=${IN:-runs/gpu} OUT=${OUT:-runs/gpu} WORK=${WORK:-/tmp/weight-oracle} LIMIT=${LIMIT:-540} TRAIN_MINUTES=${TRAIN_MINUTES:-24} SPEC=${SPEC:-default} ALSO=${ALSO:-} DECODER=${DECODER:-decoder} DEVICE=${DEVICE:-cuda}
 mkdir -p "$IN" "$OUT" "$WORK"
 
 if compgen -G '.whl/*.whl' >/dev/null && [ ! -d /tmp/site ]; then
@@ -34,45 +45,53 @@ pack() { # NAME: write WORK/NAME to OUT in parts that can be carried back
   tar -c -C "$WORK" "$1" | split -b 15M -d - "$OUT/$1.tar."
 }
 
-given() { # OPTION NAME FILE: the option with WORK/NAME, if an earlier piece made it
-  [ ! -e "$WORK/$2/$3" ] || printf '%s %s' "$1" "$WORK/$2"
+given() { # OPTION FILE NAME...: the option with those of WORK/NAME that earlier pieces made, if any
+  local option=$1 file=$2 name found=""
+  shift 2
+  for name; do [ ! -e "$WORK/$name/$file" ] || found+=" $WORK/$name"; done
+  [ -z "$found" ] || printf '%s%s' "$option" "$found"
 }
 
 oracle() { # VERB...: one command, stopped in time to pack what it has
   timeout --signal=TERM --kill-after=20 "$LIMIT" python3 -m oracle.cli "$@"
 }
 
-for name in zoo base decoder oracle results encoders; do unpack "$name"; done
+for first in "$IN"/*.tar.00; do [ ! -e "$first" ] || unpack "$(basename "$first" .tar.00)"; done
+learned=(--zoo "$WORK/$SPEC" $(given --also index.parquet $ALSO))
 case $piece in
   zoo)
-    trap 'pack zoo' EXIT
-    oracle zoo build "$SPEC" --out "$WORK/zoo" "$@"
+    trap 'pack "$SPEC"' EXIT
+    spec=("$SPEC")
+    [ "$SPEC" != fifth ] || spec=(default --size 0.2)
+    oracle zoo build "${spec[@]}" --out "$WORK/$SPEC" "$@"
     ;;
   base)
     trap 'pack base' EXIT
-    oracle base --out "$WORK/base" --minutes 7 $(given --start base base_config.json) "$@"
+    oracle base --out "$WORK/base" --minutes 7 $(given --start base_config.json base) "$@"
     ;;
-  decoder) # the small decoder, whose encoder the oracle begins with
-    trap 'pack decoder' EXIT
+  decoder) # a small decoder; from that of all kinds, `decoder`, the oracle has its encoder
+    trap 'pack "$DECODER"' EXIT
     timeout --signal=TERM --kill-after=20 "$LIMIT" \
-      python3 benchmarks/encoders.py --zoo "$WORK/zoo" --kind all --device "$DEVICE" --minutes 6 --gauge-train --gauge-test \
-      --targets 100000 --save "$WORK/decoder" --start oracle/assets/oracle/drafter/0 $(given --start decoder decoder_config.json) "$@"
+      python3 benchmarks/encoders.py "${learned[@]}" --kind all --device "$DEVICE" --minutes 6 --gauge-test \
+      --targets 100000 --save "$WORK/$DECODER" $(given --start decoder_config.json "$DECODER") "$@"
     ;;
   train)
     trap 'pack oracle' EXIT
-    oracle train --zoo "$WORK/zoo" --base "$WORK/base" --out "$WORK/oracle" --minutes "$TRAIN_MINUTES" --eval-every 2 \
-      $(given --decoder decoder decoder_config.json) $(given "--drafts house" decoder decoder_config.json) "$@"
+    oracle train "${learned[@]}" $(given --base base_config.json base) --out "$WORK/oracle" --minutes "$TRAIN_MINUTES" --eval-every 2 \
+      $(given --decoder decoder_config.json decoder) $(given --drafts decoder_config.json charts rasp decoder) "$@"
     ;;
   eval)
     trap 'pack results; pack oracle' EXIT
-    oracle calibrate --zoo "$WORK/zoo" --oracle "$WORK/oracle"
-    oracle eval --zoo "$WORK/zoo" --oracle "$WORK/oracle" --out "$WORK/results" "$@"
+    tested=$WORK/$SPEC
+    [ ! -e "$WORK/unseen/index.parquet" ] || tested=$WORK/unseen
+    oracle calibrate --zoo "$WORK/$SPEC" $(given --also index.parquet calibration) --oracle "$WORK/oracle"
+    oracle eval --zoo "$tested" --oracle "$WORK/oracle" --out "$WORK/results" "$@"
     ;;
   encoders) # one run of the bench without an LLM, added to runs.json; `--steps` decides how long it takes
     trap 'pack encoders' EXIT
     mkdir -p "$WORK/encoders"
     timeout --signal=TERM --kill-after=20 "$LIMIT" \
-      python3 benchmarks/encoders.py --zoo "$WORK/zoo" --device "$DEVICE" --out "$WORK/encoders/runs.json" "$@"
+      python3 benchmarks/encoders.py "${learned[@]}" --device "$DEVICE" --out "$WORK/encoders/runs.json" "$@"
     ;;
   *)
     echo "dev/gpu.sh: error: unknown piece '$piece', expected zoo, base, decoder, train, eval or encoders" >&2
