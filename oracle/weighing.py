@@ -42,7 +42,8 @@ POOL, TO_A_BRANCH = 1_500, 4
 def likely_drafts(decoder: WeightDecoder, target: Neutral, pieces: LabelIds) -> list[Draft]:
     """What a decoder finds likely of a target, whose labels' names are given as pieces of `CODEC`, likeliest first."""
     with torch.no_grad():
-        tokens = decoder.encoder(collate([target], [pieces]), decoder.table)
+        batch = collate([target], [pieces]).to(decoder.table.device)
+        tokens = decoder.encoder(batch, decoder.table)
     texts = decoder.likeliest(tokens, TEXTS, LONGEST)
     return [draft_of(Written(decoder.codec.decode(text), log_prob), target, pieces) for log_prob, text in texts]
 
