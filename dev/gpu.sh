@@ -69,11 +69,13 @@ case $piece in
     trap 'pack base' EXIT
     oracle base --out "$WORK/base" --minutes 7 $(given --start base_config.json base) "$@"
     ;;
-  decoder) # a small decoder; from that of all kinds, `decoder`, the oracle has its encoder
+  decoder) # a small decoder; from that of all kinds, `decoder`, which goes on with the shipped one, the oracle has its encoder
     trap 'pack "$DECODER"' EXIT
+    start=$(given --start decoder_config.json "$DECODER")
+    [ "$DECODER" != decoder ] || start=${start:-"--start oracle/assets/oracle/drafter/0"}
     timeout --signal=TERM --kill-after=20 "$LIMIT" \
       python3 benchmarks/encoders.py "${learned[@]}" --kind all --device "$DEVICE" --minutes 6 --gauge-test \
-      --targets 100000 --save "$WORK/$DECODER" $(given --start decoder_config.json "$DECODER") "$@"
+      --targets 100000 --save "$WORK/$DECODER" $start "$@"
     ;;
   train)
     trap 'pack oracle' EXIT

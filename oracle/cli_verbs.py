@@ -25,7 +25,6 @@ from oracle.cli_parse import Verb, nearest
 from oracle.cli_study import STUDY_VERBS
 from oracle.cli_zoo import ZOO_VERBS
 from oracle.config import (
-    MAX_NAMINGS,
     BaseConfig,
     CalibrateConfig,
     EvalConfig,
@@ -95,15 +94,11 @@ def run_decompile(config: DecompileConfig) -> None:
     """`decompile`: `oracle.programs.decompile`.
 
     Raises:
-        InputError: no target is named, a search of less than no programs, or namings or runs out of range.
+        InputError: no target is named, or a search, namings or runs out of range.
     """
     if not config.targets:
         raise InputError("decompile: no target; expected the folder of one at least, or ZOO#ID")
     targets = [load_target(name) for name in config.targets]
-    if config.search < 0:
-        raise InputError(f"--search {config.search}: expected 0 programs or more")
-    if not 0 <= config.namings <= MAX_NAMINGS:
-        raise InputError(f"--namings {config.namings}: expected 0 to {MAX_NAMINGS}")
     if not 0 <= config.runs <= MAX_RUNS:
         raise InputError(f"--runs {config.runs}: expected 0 to {MAX_RUNS} inputs")
     from oracle.console import say

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tracr_tasks.errors import InputError
+
 MAX_PARAMETERS = 20_000_000
 """Parameters of the largest target that an oracle reads in one piece."""
 MAX_SEARCH = 10_000
@@ -23,6 +25,14 @@ class Effort:
     """Programs that are compiled at most for a target that may be a compiled one, and compared with it (search.py)."""
     namings: int = 0
     """Other names of a target's labels under which likely flowcharts are weighed (weighing.py)."""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        InputError: less than nothing, or more than `MAX_SEARCH` or `MAX_NAMINGS`.
+        """
+        for name, most, what in (("search", MAX_SEARCH, "programs"), ("namings", MAX_NAMINGS, "namings")):
+            if not 0 <= (value := getattr(self, name)) <= most:
+                raise InputError(f"--{name} {value}: expected 0 to {most} {what}")
 
 
 PLAIN = Effort()

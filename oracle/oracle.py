@@ -29,7 +29,7 @@ from oracle.batch import LabelIds, collate
 from oracle.calibration import Calibrator
 from oracle.checked import built, checked_facts, checked_sizes
 from oracle.config import MAX_PARAMETERS as MAX_PARAMETERS
-from oracle.config import MAX_SEARCH, PLAIN, Effort, EncoderConfig
+from oracle.config import PLAIN, Effort, EncoderConfig
 from oracle.decoder import CODEC
 from oracle.decompiler import Decompiler
 from oracle.drafter import FOLDER, Drafter, can_be_drafted, folders_in
@@ -106,10 +106,10 @@ class WeightOracle:
         Raises:
             InputError: less than none, or more than `MAX_SEARCH`.
         """
-        if search is not None and not 0 <= search <= MAX_SEARCH:
-            raise InputError(f"--search {search}: expected 0 to {MAX_SEARCH} programs")
-        if search is not None and self.drafter is not None:
-            self.drafter.effort = replace(self.drafter.effort, search=search)
+        effort = PLAIN if self.drafter is None else self.drafter.effort
+        effort = effort if search is None else replace(effort, search=search)
+        if self.drafter is not None:
+            self.drafter.effort = effort
         return self
 
     def to(self, device: torch.device | str) -> WeightOracle:

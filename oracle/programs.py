@@ -48,8 +48,8 @@ def decompile(
     target is ever run.
 
     Raises:
-        InputError: a target of more than `MAX_PARAMETERS` parameters, one that none of the decoders reads, or weights
-            whose products are not finite.
+        InputError: a search or namings out of range, a target of more than `MAX_PARAMETERS` parameters, one that none
+            of the decoders reads, or weights whose products are not finite.
     """
     for target in targets:
         check_size(target)

@@ -31,7 +31,6 @@ from torch import Tensor
 from oracle.batch import N_SPECIALS, LabelIds, collate
 from oracle.decoder import CODEC, WeightDecoder
 from oracle.neutral import Neutral, fold
-from oracle.order import in_order
 from oracle.routes import KINDS, Routes, is_plain, n_components, paths_of
 from tracr_tasks.compiler.compile import compile_program
 from tracr_tasks.errors import WeightOracleError
@@ -168,9 +167,10 @@ def can_be_searched(target: Neutral, labels: LabelIds) -> bool:
 def searched(decoder: WeightDecoder, target: Neutral, labels: LabelIds, budget: int) -> Found:
     """The program nearest to a target's weights among at most `budget` that are compiled.
 
-    Args: a decoder over routes; a folded target (`can_be_searched`), and the names of its labels as pieces.
+    Args: a decoder over routes; a folded target (`can_be_searched`), its components in order (order.py) if the search
+    is to end alike in every gauge; and the names of its labels as pieces.
     """
-    search = _Search(decoder, in_order(target), labels, budget)
+    search = _Search(decoder, target, labels, budget)
     search.follow(1)
     if not search.over:
         search.follow(BEAM)

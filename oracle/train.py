@@ -130,7 +130,7 @@ def begun(config: TrainConfig, zoo: Zoo) -> WeightOracle:
     """The oracle that training starts from.
 
     Raises:
-        InputError: drafts for an oracle that has been begun without.
+        InputError: drafts for an oracle that has been begun without, or a search or namings out of range.
     """
     drafters, effort = [folder_of(name) for name in config.drafts], Effort(config.search, config.namings)
     if config.start is not None:
@@ -156,7 +156,7 @@ def gone_on(oracle: WeightOracle, drafters: Sequence[Path | None], effort: Effor
     if oracle.drafter is not None:
         oracle.drafter.effort = effort
         oracle.facts |= {"tries": True, **asdict(effort)}
-    return oracle.searching(effort.search)
+    return oracle
 
 
 def folder_of(decoder: str) -> Path | None:

@@ -28,13 +28,14 @@ from oracle.calibration import FLOOR
 from oracle.decoder import WeightDecoder, Written
 from oracle.naming import Naming
 from oracle.neutral import Neutral
+from oracle.search import LONGEST
 from oracle.trials import Draft, draft_of
 from tracr_tasks.errors import ProgramError
 from zoo.branches import draw_each
 from zoo.flowchart import Flowchart
 
-TEXTS, LONGEST = 24, 140
-"""Likely texts, and pieces of the longest."""
+TEXTS = 24
+"""Likely texts."""
 POOL, TO_A_BRANCH = 1_500, 4
 """Random inputs by which functions are told apart, and inputs to each branch of each program beside them."""
 
@@ -66,11 +67,11 @@ def weighed(decoder: WeightDecoder, target: Neutral, pieces: LabelIds, namings: 
 
     Args: a decoder of flowcharts; a folded target, and the names of its labels as pieces of `CODEC`.
     """
-    drafts = likely_drafts(decoder, target, pieces)
-    programs = [draft.program for draft in drafts if isinstance(draft.program, Flowchart)]
-    drafts = [draft for draft in drafts if isinstance(draft.program, Flowchart)]
-    if not drafts:
+    likely = likely_drafts(decoder, target, pieces)
+    found = [(draft, draft.program) for draft in likely if isinstance(draft.program, Flowchart)]
+    if not found:
         return None
+    drafts, programs = zip(*found, strict=True)
     own = np.array([draft.log_prob for draft in drafts])
     others = renamed_scores(decoder, target, pieces, programs, namings, random.Random(seed))
     scores = np.maximum(np.concatenate([own[None], others]), FLOOR).mean(0)

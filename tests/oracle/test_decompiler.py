@@ -60,8 +60,8 @@ def test_the_command_writes_the_program(tmp_path: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     for option, value, message in (
         ("--runs", -1, "expected 0 to 1000 inputs"),
-        ("--search", -2, "expected 0 programs"),
-        ("--namings", 65, "expected 0 to 64"),
+        ("--search", -2, "expected 0 to 10000 programs"),
+        ("--namings", 65, "expected 0 to 64 namings"),
     ):
         assert main([*arguments, option, str(value)]) == 2
         out, err = capsys.readouterr()

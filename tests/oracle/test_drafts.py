@@ -328,6 +328,14 @@ def test_an_oracle_that_goes_on_has_its_drafts_or_others(config: TrainConfig, dr
     assert other.drafter.effort.search == 5
 
 
+@pytest.mark.parametrize(("option", "value"), [("search", 10_001), ("namings", 65), ("namings", -1)])
+def test_training_for_an_effort_that_could_not_be_loaded_is_refused(
+    option: str, value: int, config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"--{option} {value}: expected 0 to"):
+        train(replace(config, out=tmp_path / "new", **{option: value}))
+
+
 def test_an_oracle_that_has_learned_without_drafts_shows_none(config: TrainConfig, tmp_path: Path) -> None:
     plain = replace(config, drafts=(), out=tmp_path / "plain", steps=1)
     assert train(plain).drafter is None

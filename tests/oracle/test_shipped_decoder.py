@@ -103,6 +103,8 @@ def test_compiled_programs_are_found_and_what_is_certified_is_right(tmp_path: Pa
     assert sum(w.certified for w in written) >= 2, [w.text for w in written]
     assert all(is_right for is_right, w in zip(right, written, strict=True) if w.certified)
     assert decompile(targets[:1], search=60) == written[:1]
+    others = [replace(t, weights=random_gauge(t.config, t.weights, 50 + i)) for i, t in enumerate(targets[:3])]
+    assert [w.text for w in decompile(others, search=60)] == [w.text for w in written[:3]]
     rng = torch.Generator().manual_seed(0)
     shuffled = [
         replace(
