@@ -127,7 +127,7 @@ def test_many_at_once_are_all_answered_and_right(served: Served, service: Servic
         resident.append(served.resident)
     print(f"resident {resident[0] / 1e6:.0f} MB, after 200 more {resident[1] / 1e6:.0f} MB")
     assert resident[1] < 1.05 * resident[0]
-    more = [pairs[i % len(pairs)] for i in range(QUEUE + 80)]
+    more = [pairs[i % len(pairs)] for i in range(QUEUE + 300)]  # many more than are answered while they come
     told = all_at_once(served, more)
     assert None in told  # some came when the queue was full, were told so politely, and nobody else was harmed
     assert [t for t in told if t is not None] == [expected[p] for p, t in zip(more, told, strict=True) if t is not None]
