@@ -33,7 +33,10 @@ class Answer:
     result: str = ""
     """What came out of that."""
     slip: str = ""
-    """What the reader said where that has the form of a program and is none: the draft stands in its place."""
+    """What the reader said of the program where that is not its draft, which stands in its place (`trials.slipped`)."""
+    support: float | None = None
+    """Share of the flowcharts that are likely of the target, by their probability, about which the answer is right too
+    (support.py); None where none were weighed."""
     explanation: Explanation | None = None
     """Which layers, heads and neurons it rests on, if that was asked for."""
 

@@ -50,17 +50,24 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     )
     clusters = [f"{i}/{example.id}" for i, example in about]
     drafted = oracle.drafter is not None
-    weighed = oracle.drafter is not None and oracle.drafter.effort.namings > 0
+    supported = oracle.drafter is not None and oracle.drafter.effort.namings > 0
 
     def fit(agreed: bool) -> Fit:
         signs = [
-            signs_of(a.text, a.log_probs, a.agreement if agreed else None, counted(a.draft, drafted), weighed)
+            signs_of(
+                a.text,
+                a.log_probs,
+                a.agreement if agreed else None,
+                counted(a.draft, drafted),
+                a.support,
+                supported,
+            )
             for a in said
         ]
         return fitted(np.stack(signs), right, clusters)
 
     hashes = " ".join(zoo.content_hash() for zoo in zoos)
     sampled = fit(agreed=True) if config.samples else None
-    found = Calibrator(fit(agreed=False), sampled, config.samples, len(right), hashes, drafted, weighed)
+    found = Calibrator(fit(agreed=False), sampled, config.samples, len(right), hashes, drafted, supported)
     found.save(folder)
     return found

@@ -26,9 +26,12 @@ FILE = "calibrator.json"
 FORMS = ("program", "yes or no", "words")
 SIGNS = ("one", "sum", "mean", "least")
 """Of an answer's log-probabilities, in nats; `one` is 1."""
-DRAFT = ("draft", "share")
+DRAFT = ("draft", "support")
 """Signs more, where the reader was shown a draft: the log-probability of its text in nats, 0 of a certified one; and,
-where likely flowcharts are weighed, the logarithm of its share, of other drafts the same again."""
+where likely flowcharts are weighed, the logarithm of the odds that the answer's support gives it (support.py), or, of
+drafts that were not weighed, the probability of the draft itself."""
+DOUBT = 1e-3
+"""Share that may be wrong of what is certain, and right of what is impossible."""
 AGREEMENT = "agreement"
 """One sign more, where samples were drawn: the share of them that is the answer word for word."""
 FLOOR = -20.0
@@ -53,23 +56,25 @@ def signs_of(
     log_probs: Sequence[float],
     agreement: float | None = None,
     draft: Written | None = None,
-    weighed: bool = False,
+    support: float | None = None,
+    supported: bool = False,
 ) -> Float[np.ndarray, " sign"]:
-    """What the confidence in an answer is taken from: zero but for the signs of its form. Of a draft its share counts
-    too, if drafts are `weighed`."""
+    """What the confidence in an answer is taken from: zero but for the signs of its form. Beside a draft the support
+    counts too, if answers are `supported`."""
     values = np.clip(np.asarray(log_probs if len(log_probs) else [FLOOR], dtype=float), FLOOR, 0.0)
     signs = [1.0, max(FLOOR, values.sum()), values.mean(), values.min()]
-    signs += [] if draft is None else _signs_of_draft(draft)[: 1 + weighed]
+    signs += [] if draft is None else _signs_of_draft(draft, support)[: 1 + supported]
     signs += [] if agreement is None else [agreement]
     out = np.zeros((len(FORMS), len(signs)))
     out[FORMS.index(form_of(text))] = signs
     return out.ravel()
 
 
-def _signs_of_draft(draft: Written) -> list[float]:
+def _signs_of_draft(draft: Written, support: float | None) -> list[float]:
     """Those of `DRAFT`."""
-    likely = 0.0 if draft.certified else max(FLOOR, draft.log_prob)
-    return [likely, likely if draft.share is None else max(FLOOR, draft.share)]
+    likely = 0.0 if draft.certified else min(0.0, max(FLOOR, draft.log_prob))
+    right = math.exp(likely) if support is None else support
+    return [likely, math.log((right + DOUBT) / (1 - right + DOUBT))]
 
 
 def counted(draft: Written | None, drafted: bool) -> Written | None:
@@ -162,18 +167,23 @@ class Calibrator:
     """Hashes of the zoos whose targets they were about, one behind another."""
     drafted: bool = False
     """Whether it takes the log-probability of the draft into account."""
-    weighed: bool = False
-    """Whether it takes the share of the draft into account as well."""
+    supported: bool = False
+    """Whether it takes the support of the answer into account as well."""
 
     def __call__(
-        self, text: str, log_probs: Sequence[float], agreement: float | None = None, draft: Written | None = None
+        self,
+        text: str,
+        log_probs: Sequence[float],
+        agreement: float | None = None,
+        draft: Written | None = None,
+        support: float | None = None,
     ) -> float:
         """The confidence in an answer, between 0 and 1. Where a draft is missing that counts, it is as unlikely as can
         be."""
         told = counted(draft, self.drafted)
         if agreement is None or self.sampled is None:
-            return self.plain(signs_of(text, log_probs, draft=told, weighed=self.weighed))
-        return self.sampled(signs_of(text, log_probs, agreement, told, self.weighed))
+            return self.plain(signs_of(text, log_probs, None, told, support, self.supported))
+        return self.sampled(signs_of(text, log_probs, agreement, told, support, self.supported))
 
     def save(self, folder: Path) -> None:
         """Write calibrator.json into an oracle's folder."""
@@ -190,11 +200,11 @@ class Calibrator:
             return None
         told: Any = read_json(folder / FILE, 1 << 16, OracleError)
         try:
-            if not isinstance(told, dict) or set(told) | {"drafted", "weighed"} != {
+            if not isinstance(told, dict) or set(told) | {"drafted", "supported"} != {
                 field.name for field in fields(cls)
             }:
                 raise ValueError("not what `weight-oracle calibrate` writes")
-            n_signs = len(SIGNS) + bool(told.get("drafted")) + bool(told.get("weighed"))
+            n_signs = len(SIGNS) + bool(told.get("drafted")) + bool(told.get("supported"))
             plain = Fit.of_json(told["plain"], n_signs)
             sampled = told["sampled"] if told["sampled"] is None else Fit.of_json(told["sampled"], n_signs + 1)
         except (ValueError, OverflowError) as problem:

@@ -57,7 +57,8 @@ class AskConfig:
     json: bool = False
     """Print one JSON object: {"target", "answers": [{"question", "answer", "confidence", "abstains", "agreement",
     "alternatives": [[answer, share], ...], "draft", "certified", "tried": [what, result] or null, "slip": what was said
-    where that was no program, so that the draft stands in its place, or ""}]}; with --explain each answer has
+    of the program where that was not the draft, which stands in its place, or "", "support": share of what is likely
+    about which the answer is right, or null}]}; with --explain each answer has
     "explanation" and "control", [{"name", "layer", "kind", "rise"}, ...]. In a conversation an object a line."""
     search: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Compile N programs at most to find a draft that has the target's own weights; as many as the oracle was trained
@@ -201,6 +202,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
         "certified": answer.draft is not None and answer.draft.certified,
         "tried": None if answer.trial is None else [answer.trial.text, answer.result],
         "slip": answer.slip,
+        "support": answer.support,
         **{name: [asdict(part) for part in parts] for name, parts in rests.items()},
     }
 

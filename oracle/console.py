@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_LINE = 2000
 """Characters of an error line: a message may quote a name of any length."""
 
-SLIPPED = "what it said was no program; this is its draft"
+SLIPPED = "what it said of the program was something else; this is its draft"
 """How a person is told of an answer that is the draft (`Answer.slip`)."""
 MAX_PARTS = 10
 """Parts of an explanation that are shown."""

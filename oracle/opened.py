@@ -11,6 +11,7 @@ import torch
 
 from oracle.explain import Dissection, Explanation
 from oracle.stand_ins import StandIns
+from oracle.trials import Draft
 from zoo.target import Target
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class OpenTarget:
         asked = [questions] if isinstance(questions, str) else list(questions)
         if not asked:
             return []
-        rows, drafts = self.prefix.rows([0] * len(asked)), [self.evidence.draft] * len(asked)
-        answers = self.oracle.answer(list(map(self.names.inward, asked)), rows, samples, seed, drafts=drafts)
+        rows, shown = self.prefix.rows([0] * len(asked)), [self.evidence] * len(asked)
+        answers = self.oracle.answer(list(map(self.names.inward, asked)), rows, samples, seed, evidence=shown)
         if explain:
             found = [self.dissection.explain(answer.question, answer.text, answer.trial) for answer in answers]
             answers = [replace(a, explanation=each) for a, each in zip(answers, found, strict=True)]
@@ -76,8 +77,13 @@ class OpenTarget:
             question=question,
             text=name(answer.text),
             samples=tuple(map(name, answer.samples)),
-            draft=None if draft is None else replace(draft, text=name(draft.text)),
+            draft=None if draft is None else self._draft_outward(draft),
             trial=None if trial is None else replace(trial, about=name(trial.about)),
             result=name(answer.result),
             explanation=None if rests is None else replace(rests, question=question, answer=name(rests.answer)),
         )
+
+    def _draft_outward(self, draft: Draft) -> Draft:
+        """A draft, and the others that are likely, in the target's own names."""
+        others = tuple(map(self._draft_outward, draft.others))
+        return replace(draft, text=self.names.outward(draft.text), others=others)

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from oracle.opened import OpenTarget
 from oracle.questions import FIRST_FAMILIES
 from oracle.reader import Inject, Prefix, Reader
 from oracle.subjects import Example
+from oracle.support import supports
 from oracle.transplant import transplanted
 from oracle.trials import Draft
 from tracr_tasks.errors import InputError, OracleError, TargetError
@@ -223,13 +225,14 @@ class WeightOracle:
         samples: int = 0,
         seed: int = 0,
         contexts: Sequence[str] | None = None,
-        drafts: Sequence[Draft | None] | None = None,
+        evidence: Sequence[Evidence] | None = None,
     ) -> list[Answer]:
         """Answers to questions, each behind its row of weights, and behind a context in words if one is given; with
-        neither, from the question only. `drafts` are those that the prefix was made with."""
+        neither, from the question only. `evidence` is what each row of the prefix was made of: without it there is
+        no draft to try, or to stand in for what the reader says."""
         before = [""] * len(questions) if contexts is None else contexts
         prompts = [self.reader.prompt(question, context) for question, context in zip(questions, before, strict=True)]
-        shown = drafts or [None] * len(prompts)
+        shown = [None] * len(prompts) if evidence is None else [each.draft for each in evidence]
         said = said_to(self.reader, prompts, prefix, shown, tries=self.tries)
         answers = [replace(answer, question=question) for answer, question in zip(said, questions, strict=True)]
         if not all(math.isfinite(each) for answer in answers for each in answer.log_probs):
@@ -237,12 +240,27 @@ class WeightOracle:
         if samples:
             drawn = drawn_to(self.reader, prompts, prefix, shown, samples, seed, tries=self.tries)
             answers = [replace(answer, samples=others) for answer, others in zip(answers, drawn, strict=True)]
+        if evidence is not None:
+            borne_out = supports(answers, partial(self._with_others, prompts, evidence))
+            answers = [replace(answer, support=support) for answer, support in zip(answers, borne_out, strict=True)]
         return [replace(answer, confidence=self.confidence(answer)) for answer in answers]
+
+    @torch.no_grad()
+    def _with_others(
+        self, prompts: Sequence[str], evidence: Sequence[Evidence], at: Sequence[int], drafts: Sequence[Draft]
+    ) -> list[str]:
+        """What the reader says to the prompts at some places when it is shown other drafts there."""
+        keys = [(id(evidence[i]), draft.text) for i, draft in zip(at, drafts, strict=True)]
+        shown = {key: replace(evidence[i], draft=draft) for key, i, draft in zip(keys, at, drafts, strict=True)}
+        row = {key: number for number, key in enumerate(shown)}
+        prefix = self.prefix(list(shown.values())).rows([row[key] for key in keys])
+        said = said_to(self.reader, [prompts[i] for i in at], prefix, drafts, tries=self.tries)
+        return [answer.text for answer in said]
 
     def confidence(self, answer: Answer) -> float:
         """How far an answer is to be trusted."""
         if self.calibrator is not None:
-            return self.calibrator(answer.text, answer.log_probs, answer.agreement, answer.draft)
+            return self.calibrator(answer.text, answer.log_probs, answer.agreement, answer.draft, answer.support)
         return math.exp(min(0.0, sum(answer.log_probs)))
 
     @property

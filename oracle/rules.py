@@ -6,7 +6,10 @@ import random
 from dataclasses import dataclass
 
 from oracle.facts import Subject
+from tracr_tasks.errors import ProgramError, Reason
 from zoo.conditions import Condition, renamed
+from zoo.files import shown
+from zoo.flowchart_parser import parse_tree
 from zoo.tree import Question
 
 
@@ -21,6 +24,19 @@ class Claim:
     def text(self) -> str:
         """As it stands in a question."""
         return f"{self.answer} {'unless' if self.negated else 'if'} {self.condition.text()}"
+
+
+def claim_of(text: str) -> Claim:
+    """The claim that a text states: the inverse of `Claim.text`.
+
+    Raises:
+        ProgramError: it states none.
+    """
+    answer, side, condition = (*text.split(" ", 2), "", "")[:3]
+    root = parse_tree(f"if {condition} then a else b")
+    if side not in ("if", "unless") or not isinstance(root, Question) or {root.yes, root.no} != {"a", "b"}:
+        raise ProgramError([Reason(1, f"{shown(repr(text))} is no claim, expected one such as 'p if has a'")])
+    return Claim(answer, root.condition, side == "unless")
 
 
 def rules(subject: Subject) -> list[Claim]:

@@ -8,6 +8,11 @@ wants to be tried, is told what came out, and answers then.
     Draft: p                                     Draft: a a a b
     Answer: =                                    Answer: =
 
+    Question: Is it true: p unless has a?
+    Answer: check p unless has a
+    Draft: no
+    Answer: =
+
 What came out is the answer where the reader says so with one sign: it need not copy a row of numbers.
 
 It is the draft that is run, or compiled to see what stands where, on the interpreter: never the target. A draft that is
@@ -29,10 +34,11 @@ from oracle.batch import N_SPECIALS, LabelIds
 from oracle.calibration import form_of
 from oracle.decoder import CODEC, Written
 from oracle.facts import Question, Subject
-from oracle.grade import grade, inputs_of, parse_like
+from oracle.grade import grade, inputs_of
 from oracle.neutral import Neutral
 from oracle.part_questions import inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
+from oracle.rules import claim_of
 from oracle.template import escape
 from oracle.truth import output_on
 from tracr_tasks.errors import WeightOracleError
@@ -43,6 +49,7 @@ from zoo.branches import least_inputs
 from zoo.compiled import named_value
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
+from zoo.tree import Question as Node
 
 SAME = "="
 """What a reader says where its answer is what came out."""
@@ -59,6 +66,8 @@ class Draft(Written):
 
     program: Program | Flowchart | None = field(default=None, compare=False, repr=False)
     """None where the text is no program over the target's labels."""
+    others: tuple[Draft, ...] = field(default=(), compare=False, repr=False)
+    """Other functions that are likely, each with its share, the likeliest first, where they were weighed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Trial:
     verb: str
     """One of `VERBS`."""
     about: str
-    """The input, answer, operation or part that it is tried with."""
+    """The input, answer, claim, operation or part that it is tried with."""
 
     @property
     def text(self) -> str:
@@ -102,21 +111,16 @@ def program_of(text: str, target: Neutral, pieces: LabelIds) -> Program | Flowch
 def slipped(text: str, draft: Draft | None) -> bool:
     """Whether the draft stands for what a reader says of the program.
 
-    That is where an answer has the form of a program and is none of the draft's kind: a reader that copies a long draft
-    may lose its place, and what it says then says nothing. And where it says that there is no program, of weights that
-    look strange to it, and the draft is not as unlikely as those of untrained targets are (`STRANGE`).
+    That is where an answer has the form of a program and is not the draft: a reader that copies a long draft may lose
+    its place, the more often the longer it is, and what it says then says nothing. And where it says that there is no
+    program, of weights that look strange to it, and the draft is not as unlikely as those of untrained targets are
+    (`STRANGE`).
     """
     if draft is None or draft.program is None:
         return False
     if text == NO_PROGRAM:
         return draft.certified or draft.log_prob >= STRANGE
-    if form_of(text) != "program":
-        return False
-    try:
-        parse_like(text, draft.program)
-    except WeightOracleError:
-        return True
-    return False
+    return form_of(text) == "program" and text != draft.text
 
 
 def requested(text: str) -> Trial | None:
@@ -133,6 +137,14 @@ def result_of(trial: Trial, draft: Draft | None) -> str:
         return VERBS[trial.verb](trial.about, draft.program) or NOTHING
     except WeightOracleError:  # a program of which this cannot be said: it does not compile, say
         return NOTHING
+
+
+def bears_out(draft: Draft, trial: Trial, answer: str) -> bool:
+    """Whether an answer that was found by a trial with another draft is right if this one is: the same comes out, or
+    the input does lead to the answer that one was looked for."""
+    if trial.verb == "find":
+        return result_of(Trial("run", answer), draft) == trial.about
+    return result_of(trial, draft) == answer
 
 
 def told(trial: Trial, result: str, special: frozenset[str] = frozenset()) -> str:
@@ -186,6 +198,21 @@ def _find(about: str, program: Program | Flowchart) -> str | None:
     return " ".join(least_inputs(program).get(about, ())) or None
 
 
+def _check(about: str, program: Program | Flowchart) -> str | None:
+    """Whether a claim such as "p if has a" is true of a flowchart, on all inputs on which it would be graded.
+
+    Raises:
+        ProgramError: it is no claim, or names what the flowchart has not.
+    """
+    if not isinstance(program, Flowchart):
+        return None
+    claim, names, length = claim_of(about), program.vocab, program.max_seq_len
+    Flowchart(Node(claim.condition, claim.answer, claim.answer), names, program.answers, length)  # its names fit
+    ids, _ = inputs_of(len(names), length, length, 0)
+    meant = claim.condition.holds_batch(ids, {name: i for i, name in enumerate(names)}) != claim.negated
+    return "yes" if (program.run_batch(ids[meant]) == program.answers.index(claim.answer)).all() else "no"
+
+
 @lru_cache(maxsize=8)
 def plainest_first(order: tuple[int, ...], length: int) -> Int[np.ndarray, "input pos"]:
     """Inputs of a length as ids of tokens, those of the fewest tokens first and then by the names, whose order is given
@@ -206,9 +233,10 @@ def _compiled(text: Callable[[Program, str], str | None]) -> Callable[[str, Prog
 VERBS: dict[str, Callable[[str, Any], str | None]] = {
     "run": output_on,
     "find": _find,
+    "check": _check,
     "where": _compiled(where_text),
     "inside": _compiled(inside_text),
 }
 """Verb -> what comes out of a trial, None where it cannot be made."""
-OF_FAMILY = {"output": "run", "trigger": "find", "rare": "find", "where": "where", "inside": "inside"}
+OF_FAMILY = {"output": "run", "trigger": "find", "rare": "find", "rule": "check", "where": "where", "inside": "inside"}
 """What is tried for a question of a family."""

@@ -12,11 +12,9 @@ from oracle.facts import Question, Subject
 from oracle.part_questions import has_parts, inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import first_condition, operations_used, tokens_named
-from oracle.rules import Claim, refuted
+from oracle.rules import claim_of, refuted
 from tracr_tasks import format_value
 from zoo.flowchart import Flowchart
-from zoo.flowchart_parser import parse_tree
-from zoo.tree import Question as Node
 
 
 def truth_about(question: Question, subject: Subject) -> str | None:
@@ -70,14 +68,6 @@ def _rule(detail: str, subject: Subject) -> str | None:
     if subject.kind != "flowchart":
         return None
     return "no" if refuted(claim_of(detail), subject) else "yes"
-
-
-def claim_of(text: str) -> Claim:
-    """The claim that a text states: the inverse of `Claim.text`."""
-    answer, side, condition = text.split(" ", 2)
-    root = parse_tree(f"if {condition} then a else b")
-    assert isinstance(root, Node) and side in ("if", "unless"), text
-    return Claim(answer, root.condition, side == "unless")
 
 
 def _uses(detail: str, subject: Subject) -> str | None:

@@ -14,6 +14,7 @@ of the two. Nothing is run; other names are the same weights (naming.py).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +37,8 @@ from zoo.flowchart import Flowchart
 
 TEXTS = 24
 """Likely texts."""
+LEAST = math.log(1e-3)
+"""Share (its logarithm) from which on a function is one of those that are likely."""
 POOL, TO_A_BRANCH = 1_500, 4
 """Random inputs by which functions are told apart, and inputs to each branch of each program beside them."""
 
@@ -63,7 +66,7 @@ def inputs_for(programs: Sequence[Flowchart], rng: np.random.Generator) -> Int[n
 
 def weighed(decoder: WeightDecoder, target: Neutral, pieces: LabelIds, namings: int, seed: int = 0) -> Draft | None:
     """The draft of the likeliest function under a target's own names and `namings` others, drawn with a seed, with its
-    mean log-probability and its `share`; None where no likely text is a flowchart.
+    mean log-probability, its `share`, and the drafts of the `others`; None where no likely text is a flowchart.
 
     Args: a decoder of flowcharts; a folded target, and the names of its labels as pieces of `CODEC`.
     """
@@ -73,14 +76,18 @@ def weighed(decoder: WeightDecoder, target: Neutral, pieces: LabelIds, namings: 
         return None
     drafts, programs = zip(*found, strict=True)
     own = np.array([draft.log_prob for draft in drafts])
-    others = renamed_scores(decoder, target, pieces, programs, namings, random.Random(seed))
-    scores = np.maximum(np.concatenate([own[None], others]), FLOOR).mean(0)
+    renamed = renamed_scores(decoder, target, pieces, programs, namings, random.Random(seed))
+    scores = np.maximum(np.concatenate([own[None], renamed]), FLOOR).mean(0)
     functions = functions_of(programs, seed)
     sums = np.array([np.logaddexp.reduce(scores[functions == function]) for function in range(functions.max() + 1)])
-    best = int(sums.argmax())
-    chosen = int(np.where(functions == best, scores, -np.inf).argmax())
-    share = float(sums[best] - np.logaddexp.reduce(sums))
-    return replace(drafts[chosen], log_prob=float(scores[chosen]), share=share)
+    shares = sums - np.logaddexp.reduce(sums)
+
+    def of(function: int) -> Draft:
+        text = int(np.where(functions == function, scores, -np.inf).argmax())
+        return replace(drafts[text], log_prob=float(scores[text]), share=float(shares[function]))
+
+    best, *others = map(of, np.argsort(-shares, kind="stable").tolist())
+    return replace(best, others=tuple(each for each in others if each.share is not None and each.share >= LEAST))
 
 
 def functions_of(programs: Sequence[Flowchart], seed: int) -> Int[np.ndarray, " program"]:

@@ -11,8 +11,8 @@ from oracle.app.catalogue import Entry
 from oracle.part_questions import COMPUTED, KINDS, has_parts, parts_of
 from oracle.phrasings import phrasings
 from oracle.questions import OPERATIONS, Question, Subject
-from oracle.rules import Claim
-from oracle.truth import OF_A_PROGRAM, claim_of, truth_about
+from oracle.rules import Claim, claim_of
+from oracle.truth import OF_A_PROGRAM, truth_about
 from tracr_tasks.errors import ProgramError
 from zoo.flowchart_parser import parse_flowchart
 from zoo.target import BOS, PAD

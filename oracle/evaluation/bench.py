@@ -147,12 +147,12 @@ def answers(
     out: list[Answer] = []
     for start in tqdm(range(0, len(asked), BATCH), desc=label, leave=False):
         part = asked[start : start + BATCH]
-        prefix, drafts = None, None
+        prefix, shown = None, None
         if evidence is not None:
             of = sorted({a.index for a in part})
             prefix = oracle.prefix([evidence[i] for i in of]).rows([of.index(a.index) for a in part])
-            drafts = [evidence[a.index].draft for a in part]
-        out += oracle.answer([a.question.text for a in part], prefix, samples, start, drafts=drafts)
+            shown = [evidence[a.index] for a in part]
+        out += oracle.answer([a.question.text for a in part], prefix, samples, start, evidence=shown)
     return out
 
 

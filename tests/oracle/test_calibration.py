@@ -106,13 +106,13 @@ def test_too_few_answers_are_refused() -> None:
 def test_it_is_saved_and_what_is_damaged_is_refused(tmp_path: Path) -> None:
     assert Calibrator.load(tmp_path) is None
     plain, sampled, more = (Fit(tuple(float(i) for i in range(n)), Reliability(9, 0.1, 0.2, 0.3)) for n in (12, 15, 18))
-    weighed = Calibrator(more, None, 0, 9, "hash", drafted=True, weighed=True)
-    for made in (weighed, Calibrator(plain, None, 0, 9, "hash"), Calibrator(plain, sampled, 8, 9, "hash")):
+    supported = Calibrator(more, None, 0, 9, "hash", drafted=True, supported=True)
+    for made in (supported, Calibrator(plain, None, 0, 9, "hash"), Calibrator(plain, sampled, 8, 9, "hash")):
         made.save(tmp_path)
         assert Calibrator.load(tmp_path) == made
     told = json.loads((tmp_path / FILE).read_text())
-    (tmp_path / FILE).write_text(json.dumps({name: value for name, value in told.items() if name != "weighed"}))
-    assert Calibrator.load(tmp_path) == made  # as it was saved before drafts were weighed
+    (tmp_path / FILE).write_text(json.dumps({name: value for name, value in told.items() if name != "supported"}))
+    assert Calibrator.load(tmp_path) == made  # as it was saved before answers were supported
     fit = told["plain"]
     damages = ({"weights": [1.0]}, {"weights": ["x"] * 12}, {"measured": 3}, {"more": 1})
     for damage in ({"more": 1}, {"sampled": told["plain"]}, *({"plain": fit | each} for each in damages)):

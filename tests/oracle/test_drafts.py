@@ -227,13 +227,15 @@ def test_a_calibrator_counts_how_sure_the_draft_is() -> None:
     assert calibrator("p", [-0.1], draft=Written(DRAFT, -3.0, certified=True)) == 0.5
 
 
-def test_a_calibrator_counts_the_share_of_the_draft_too() -> None:
+def test_a_calibrator_counts_the_support_of_the_answer_too() -> None:
     fit = Fit((0.0, 0.0, 0.0, 0.0, 0.0, 1.0) * 3, Reliability(9, 0.1, 0.1, 0.9))
-    calibrator = Calibrator(fit, None, 0, 9, "hash", drafted=True, weighed=True)
-    said = [calibrator("p", [-0.1], draft=Written(DRAFT, -1.0, share=share)) for share in (0.0, -2.0)]
-    assert said[0] == 0.5 > said[1] > calibrator("p", [-0.1])
-    assert said[0] > calibrator("p", [-0.1], draft=Written(DRAFT, -1.0)) > said[1]  # one that was not weighed
-    assert calibrator("p", [-0.1], draft=Written(DRAFT, -3.0, certified=True)) == 0.5
+    calibrator = Calibrator(fit, None, 0, 9, "hash", drafted=True, supported=True)
+    draft, sure = Written(DRAFT, math.log(0.3)), Written(DRAFT, -3.0, certified=True)
+    high, low = (calibrator("p", [-0.1], draft=draft, support=support) for support in (0.9, 0.2))
+    assert high == pytest.approx(0.9, abs=2e-3) and low == pytest.approx(0.2, abs=2e-3)
+    assert calibrator("p", [-0.1], draft=draft) == pytest.approx(0.3, abs=2e-3)  # one that was not weighed
+    assert calibrator("p", [-0.1]) < 0.5 and calibrator("p", [-0.1], draft=sure) > 0.99
+    assert all(0 < calibrator("p", [-0.1], draft=draft, support=support) < 1 for support in (0.0, 1.0))
 
 
 @pytest.mark.parametrize("draft", [Written(DRAFT, -1.0), Written(DRAFT, -3.0, share=-1.0)])

@@ -26,6 +26,7 @@ from oracle.oracle import WeightOracle
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import ask, families_of
 from oracle.reader import Generated, Prefix
+from oracle.rules import false_claims, rules
 from oracle.steps import ALL, NOTHING, Step, drafts_shown, step_losses
 from oracle.subjects import Example, example_of, subject_of_program
 from oracle.train import train
@@ -80,7 +81,7 @@ def test_trying_the_true_program_gives_the_true_answer(program: Any, seed: int) 
     for family, _ in families_of(subject):
         asked = question(subject, family, seed)
         if (trial := to_try(asked)) is None:
-            assert family in ("program", "first", "mentions", "rule", "uses", "regime")
+            assert family in ("program", "first", "mentions", "uses", "regime")
             assert said_about(asked, subject, drafted(program)) == [("", asked.truth)]
             continue
         assert requested(trial.text) == trial
@@ -136,7 +137,44 @@ def test_other_words_ask_for_no_trial(said: str) -> None:
     assert requested(said) is None
 
 
-TOO_MUCH = ("run a", "run a b c d e f g h", "run a b c d e é", "find z", "where map", "inside heads of layer 0")
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), other=st.integers(0, 10_000))
+def test_what_is_checked_is_true_of_every_input(seed: int, other: int) -> None:
+    chart, subject = sample_flowchart(seed), subject_of_program(sample_flowchart(other), other)
+    assume(len(chart.vocab) ** chart.max_seq_len < 50_000 and chart.vocab == subject.program.vocab)
+    rng = random.Random(seed)
+    for claim in [*rules(subject), *false_claims(subject, rng)]:
+        result = result_of(Trial("check", claim.text()), drafted(chart))
+        if claim.answer not in chart.answers:
+            assert result == NO_RESULT
+            continue
+        meant = [
+            row for row in product(chart.vocab, repeat=chart.max_seq_len) if claim.condition.holds(row) != claim.negated
+        ]
+        assert result == ("yes" if all(chart.run(row) == [claim.answer] for row in meant) else "no")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["p", "p if", "p when has a", "p if has é", "z if has a", "p if pos 99 is a", "p if has a then p else q", ""],
+)
+def test_what_is_no_claim_about_a_flowchart_cannot_be_checked(claim: str) -> None:
+    chart = parse_flowchart("if pos 1 is a then p else q", ("a", "b"), ("p", "q"), 3)
+    assert result_of(Trial("check", claim), drafted(chart)) == NO_RESULT
+    assert result_of(Trial("check", "p if pos 1 is a"), drafted(chart)) == "yes"
+    assert result_of(Trial("check", "q unless has a"), drafted(chart)) == "yes"
+    assert result_of(Trial("check", "p if has a"), drafted(chart)) == "no"
+
+
+TOO_MUCH = (
+    "run a",
+    "run a b c d e f g h",
+    "run a b c d e é",
+    "find z",
+    "where map",
+    "inside heads of layer 0",
+    "check p if",
+)
 
 
 @pytest.mark.parametrize("said", TOO_MUCH)
@@ -257,7 +295,7 @@ def test_what_is_tried_is_told_and_answered(trying: WeightOracle, monkeypatch: p
     generate, given = saying(["yes", "run 1 1", "where map"], [SAME, "8"])
     monkeypatch.setattr(trying.reader, "generate", generate)
     rows = opened.prefix.rows([0, 0, 0])
-    plain, ran, where = trying.answer(["A?", "B?", "C?"], rows, drafts=[draft] * 3)
+    plain, ran, where = trying.answer(["A?", "B?", "C?"], rows, evidence=[replace(opened.evidence, draft=draft)] * 3)
     result = result_of(Trial("run", "1 1"), draft)
     assert (plain.text, plain.trial, plain.result) == ("yes", None, "")
     assert (ran.text, ran.trial, ran.result) == (result, Trial("run", "1 1"), result)
@@ -272,12 +310,23 @@ def test_the_draft_stands_where_a_program_was_meant_and_is_none(
 ) -> None:
     opened = trying.open(target_of(sample_compiled(4)))
     draft = drafted(sample_compiled(4).program)
-    said = ["v1 = map(x, aggregate(\nout = v1", "out = tokens", "no program", "if has a then p else q"]
+    assert draft.text != "out = tokens"
+    said = [
+        "v1 = map(x, aggregate(\nout = v1",
+        "out = tokens",
+        "no program",
+        "if has a then p else q",
+        draft.text,
+        "yes",
+    ]
     generate, _ = saying(said, said)
     monkeypatch.setattr(trying.reader, "generate", generate)
     asked = ["?"] * len(said)
-    slips = [a.slip for a in trying.answer(asked, opened.prefix.rows([0] * len(said)), drafts=[draft] * len(said))]
-    assert slips == [said[0], "", said[2], said[3]]
+    found = trying.answer(
+        asked, opened.prefix.rows([0] * len(said)), evidence=[replace(opened.evidence, draft=draft)] * len(said)
+    )
+    assert [a.slip for a in found] == [*said[:4], "", ""]
+    assert [a.text for a in found] == [draft.text] * 5 + ["yes"]
     alone = trying.answer(asked, None)
     assert [a.text for a in alone] == said and not any(a.slip for a in alone)
 
@@ -295,7 +344,7 @@ def test_what_stands_in_place_of_a_slip_is_the_draft(trying: WeightOracle, monke
     opened, draft = trying.open(target_of(sample_compiled(4))), drafted(sample_compiled(4).program)
     generate, _ = saying(["v1 = map(x, aggregate("])
     monkeypatch.setattr(trying.reader, "generate", generate)
-    (answer,) = trying.answer(["?"], opened.prefix.rows([0]), drafts=[draft])
+    (answer,) = trying.answer(["?"], opened.prefix.rows([0]), evidence=[replace(opened.evidence, draft=draft)])
     assert answer.text == draft.text and as_json(answer)["slip"] == "v1 = map(x, aggregate("
 
 

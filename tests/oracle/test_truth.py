@@ -15,8 +15,9 @@ from oracle.grade import MAX_INPUTS, N_INPUTS, grade, inputs_of
 from oracle.history_questions import HISTORY
 from oracle.phrasings import NO_PROGRAM
 from oracle.questions import FAMILIES, Question, ask, families_of
+from oracle.rules import claim_of
 from oracle.subjects import subject_of_program
-from oracle.truth import ALWAYS, OF_A_PROGRAM, claim_of, truth_about
+from oracle.truth import ALWAYS, OF_A_PROGRAM, truth_about
 from tracr_tasks import sample_program
 from zoo.canonical import canonical
 from zoo.flowchart import Flowchart

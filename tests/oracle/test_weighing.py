@@ -109,6 +109,14 @@ def test_other_names_are_asked_too() -> None:
     assert weigh(likely, 1, namings=8).text == ONE
 
 
+def test_other_functions_that_are_likely_stay_beside_the_draft() -> None:
+    other = "if pos 2 is a then p else q"
+    best = weigh([(0.4, TWO), (0.3, ONE), (0.2, SAME), (0.05, other), (0.0001, "if has d then p else q")], 1, namings=0)
+    assert [each.text for each in best.others] == [TWO, other]
+    assert [math.exp(each.share) for each in best.others] == pytest.approx([0.4 / 0.9501, 0.05 / 0.9501])
+    assert all(isinstance(each.program, Flowchart) and not each.others for each in best.others)
+
+
 def test_every_naming_is_a_text_of_its_own_and_a_seed_gives_the_same() -> None:
     decoders = [Decoder([(0.6, ONE), (0.3, TWO)], 2) for _ in range(2)]
     first, again = (weighed(decoder, target(), LABELS, 8) for decoder in decoders)
