@@ -51,6 +51,8 @@ decoder most --zoo "$dir/fifth" --also "$dir/broader" "$dir/several" --kind flow
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 41
 decoder last --zoo "$dir/fifth" --also "$dir/broader" "$dir/several" --kind flowchart --start "$dir/most" --targets 100000 --minutes "$(scaled 88)" \
   --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 42
+decoder best --zoo "$dir/fifth" --also "$dir/broader" "$dir/several" --kind flowchart --start "$dir/last" --targets 100000 --minutes "$(scaled 82)" \
+  --muon-lr 0.01 --warm-up 60 --bf16 --gauge-test --seed 43
 decoder decoder --also "${also[@]}" --kind all --targets 100000 --flowcharts 10000 --start "$dir/charts" --minutes "$(scaled "$decoder_minutes")" \
   --muon-lr 0.015 --gauge-train --gauge-test
 decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 100000 --minutes "$(scaled "$program_minutes")" --batch 44 \
@@ -58,7 +60,7 @@ decoder rasp --also "$dir/programs" --kind rasp --encoder routes --targets 10000
 wait %1
 
 stage oracle/oracle_config.json oracle train --zoo "$dir/default" --also "${also[@]}" "$dir/several" "$dir/blank" --base "$dir/base" --decoder "$dir/decoder" \
-  --drafts "$dir/last" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$(scaled "$oracle_minutes")" --questions-per-target 4 \
+  --drafts "$dir/best" "$dir/rasp" "$dir/decoder" --out "$dir/oracle" --minutes "$(scaled "$oracle_minutes")" --questions-per-target 4 \
   --found 0.8 --muon-lr 0.02 --frozen 1 --no-bf16 --seed 1
 stage oracle/calibrator.json oracle calibrate --zoo "$dir/default" --also "$dir/calibration" --oracle "$dir/oracle" --limit 160 --samples 4
 stage report/results.json oracle eval --zoo "$dir/unseen" --oracle "$dir/oracle" --references "$dir/default" --out "$dir/report"
