@@ -343,7 +343,7 @@ def test_ask_json(run: Run, target_dir: Path, fake_oracle: list[Any]) -> None:
     assert (status, err) == (0, "")
     trust = {"q1": (0.75, False), "q2": (0.25, True)}
     drawn: dict[str, Any] = {"agreement": None, "alternatives": [], "draft": None, "certified": False, "tried": None}
-    drawn["slip"] = ""
+    drawn |= {"slip": "", "support": None}
     answers = [
         {"question": q, "answer": "line 1\n\x1b[31mline 2", "confidence": confidence, "abstains": abstains} | drawn
         for q, (confidence, abstains) in trust.items()
