@@ -53,6 +53,7 @@ def calibrate(config: CalibrateConfig) -> Calibrator:
     supported = oracle.drafter is not None and oracle.drafter.effort.namings > 0
 
     def fit(agreed: bool) -> Fit:
+        """A fit to all answers, with the agreement of their samples or without."""
         signs = [
             signs_of(
                 a.text,

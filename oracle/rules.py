@@ -9,6 +9,7 @@ from oracle.facts import Subject
 from tracr_tasks.errors import ProgramError, Reason
 from zoo.conditions import Condition, renamed
 from zoo.files import shown
+from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_tree
 from zoo.tree import Question
 
@@ -34,9 +35,20 @@ def claim_of(text: str) -> Claim:
     """
     answer, side, condition = (*text.split(" ", 2), "", "")[:3]
     root = parse_tree(f"if {condition} then a else b")
-    if side not in ("if", "unless") or not isinstance(root, Question) or {root.yes, root.no} != {"a", "b"}:
+    if side not in ("if", "unless") or not isinstance(root, Question) or (root.yes, root.no) != ("a", "b"):
         raise ProgramError([Reason(1, f"{shown(repr(text))} is no claim, expected one such as 'p if has a'")])
     return Claim(answer, root.condition, side == "unless")
+
+
+def claim_about(text: str, chart: Flowchart) -> Claim:
+    """The claim that a text states about a flowchart.
+
+    Raises:
+        ProgramError: it states none, or names what the flowchart has not.
+    """
+    claim = claim_of(text)
+    Flowchart(Question(claim.condition, claim.answer, claim.answer), chart.vocab, chart.answers, chart.max_seq_len)
+    return claim
 
 
 def rules(subject: Subject) -> list[Claim]:

@@ -38,7 +38,7 @@ from oracle.grade import grade, inputs_of
 from oracle.neutral import Neutral
 from oracle.part_questions import inside_text, where_text
 from oracle.phrasings import NO_PROGRAM
-from oracle.rules import claim_of
+from oracle.rules import claim_about
 from oracle.template import escape
 from oracle.truth import output_on
 from tracr_tasks.errors import WeightOracleError
@@ -49,7 +49,6 @@ from zoo.branches import least_inputs
 from zoo.compiled import named_value
 from zoo.flowchart import Flowchart
 from zoo.flowchart_parser import parse_flowchart
-from zoo.tree import Question as Node
 
 SAME = "="
 """What a reader says where its answer is what came out."""
@@ -206,8 +205,7 @@ def _check(about: str, program: Program | Flowchart) -> str | None:
     """
     if not isinstance(program, Flowchart):
         return None
-    claim, names, length = claim_of(about), program.vocab, program.max_seq_len
-    Flowchart(Node(claim.condition, claim.answer, claim.answer), names, program.answers, length)  # its names fit
+    claim, names, length = claim_about(about, program), program.vocab, program.max_seq_len
     ids, _ = inputs_of(len(names), length, length, 0)
     meant = claim.condition.holds_batch(ids, {name: i for i, name in enumerate(names)}) != claim.negated
     return "yes" if (program.run_batch(ids[meant]) == program.answers.index(claim.answer)).all() else "no"

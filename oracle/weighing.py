@@ -86,8 +86,8 @@ def weighed(decoder: WeightDecoder, target: Neutral, pieces: LabelIds, namings: 
         text = int(np.where(functions == function, scores, -np.inf).argmax())
         return replace(drafts[text], log_prob=float(scores[text]), share=float(shares[function]))
 
-    best, *others = map(of, np.argsort(-shares, kind="stable").tolist())
-    return replace(best, others=tuple(each for each in others if each.share is not None and each.share >= LEAST))
+    best, *others = np.argsort(-shares, kind="stable").tolist()
+    return replace(of(best), others=tuple(of(function) for function in others if shares[function] >= LEAST))
 
 
 def functions_of(programs: Sequence[Flowchart], seed: int) -> Int[np.ndarray, " program"]:

@@ -11,12 +11,10 @@ from oracle.app.catalogue import Entry
 from oracle.part_questions import COMPUTED, KINDS, has_parts, parts_of
 from oracle.phrasings import phrasings
 from oracle.questions import OPERATIONS, Question, Subject
-from oracle.rules import Claim, claim_of
+from oracle.rules import Claim, claim_about
 from oracle.truth import OF_A_PROGRAM, truth_about
 from tracr_tasks.errors import ProgramError
-from zoo.flowchart_parser import parse_flowchart
 from zoo.target import BOS, PAD
-from zoo.tree import Question as Node
 
 FAMILIES = ("program", "output", "first", "mentions", "rare", "trigger", "rule", "uses", "where", "inside", "regime")
 
@@ -92,16 +90,10 @@ def _is_claim(detail: str, subject: Subject) -> bool:
 
 def parsed_claim(text: str, subject: Subject) -> Claim | None:
     """The claim that a text states about a flowchart; None where it states none."""
-    words, program = text.split(" ", 2), subject.program
-    if len(words) < 3 or words[0] not in program.answers or words[1] not in ("if", "unless"):
-        return None
-    stated = f"if {words[2]} then {words[0]} else {words[0]}"
     try:
-        root = parse_flowchart(stated, program.vocab, program.answers, program.max_seq_len).root
+        return claim_about(text, subject.program)
     except ProgramError:  # asked of anybody's words: that they state no claim is an answer
         return None
-    alone = isinstance(root, Node) and root.yes == root.no == words[0]
-    return claim_of(text) if alone else None
 
 
 def _is_operation(detail: str, subject: Subject) -> bool:
